@@ -1,0 +1,108 @@
+# What can be set:
+#   PREFIX, DESTDIR   where `make install` puts things          (/usr/local, nothing)
+#   CC                the compiler; gcc and clang are kept clean (cc)
+#   SANITIZE          address,undefined or thread: a build of its own in build/sanitize-…
+#   DEBUG=1           no optimisation
+#   V=1               shows every command
+#   ONLY              a path: run only the C test or the specs below it, `make test ONLY=tests/lua/check_spec.lua`
+PREFIX ?= /usr/local
+DESTDIR ?=
+SANITIZE ?=
+DEBUG ?=
+ONLY ?=
+VERSION := 0.1.0
+
+comma := ,
+BUILD := build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
+Q := $(if $(V),,@)
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+        -Wpointer-arith -Wcast-qual -Wwrite-strings -Werror
+LIBS := libuv libcurl libmicrohttpd sqlite3 libcjson yaml-0.1 libcrypto libpcre2-8
+CPPFLAGS += -Iruntime -I. -I$(BUILD) -D_GNU_SOURCE -DPERIGEE_VERSION='"$(VERSION)"' $(PACKAGE_CFLAGS)
+CFLAGS += -std=c11 $(if $(DEBUG),-O0,-O2) -g $(WARN) -fno-omit-frame-pointer -fstack-protector-strong -MMD -MP
+# Lua lies in the program, with its names visible: that is what lets C modules of scripts (Busted's) load.
+LDFLAGS += -Wl,-E -Wl,--as-needed -Wl,-z,relro,-z,now
+LDLIBS = -Wl,--whole-archive -l:liblua5.4.a -Wl,--no-whole-archive $(PACKAGE_LIBS) -lm -ldl -lpthread
+
+# Made once what is needed has been installed; make then starts again with it, so that the first
+# command on a new machine may be any of those below.
+ifeq ($(filter clean deps%,$(MAKECMDGOALS)),)
+include build/packages.mk
+endif
+build/packages.mk: scripts/deps Makefile
+	@scripts/deps build
+	@mkdir -p build
+	@echo "PACKAGE_CFLAGS := $$(pkg-config --cflags lua5.4 $(LIBS))" >$@
+	@echo "PACKAGE_LIBS := $$(pkg-config --libs $(LIBS))" >>$@
+
+ifneq ($(SANITIZE),)
+CFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all
+LDFLAGS += -fsanitize=$(SANITIZE)
+export ASAN_OPTIONS ?= detect_leaks=1:detect_stack_use_after_return=1
+export UBSAN_OPTIONS ?= print_stacktrace=1
+export LSAN_OPTIONS ?= suppressions=tests/lint/lsan.supp:print_suppressions=0
+export TSAN_OPTIONS ?= halt_on_error=1:suppressions=tests/lint/tsan.supp
+else
+CPPFLAGS += $(if $(DEBUG),,-D_FORTIFY_SOURCE=2)
+endif
+
+SOURCES := $(wildcard runtime/*/*.c)
+OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
+EMBEDDED := $(shell find lua/stdlib examples/shop -type f 2>/dev/null | sort) runtime/store/schema.sql $(wildcard runtime/app/web/*)
+TESTS := $(wildcard tests/c/*/*_test.c)
+TEST_BINARIES := $(TESTS:%.c=$(BUILD)/%)
+
+.DEFAULT_GOAL := all
+.PHONY: all deps deps-lint deps-fuzz deps-bench test test-c test-lua test-e2e demo bench lint format fuzz install clean
+all: $(BUILD)/perigee
+
+$(BUILD)/perigee: $(OBJECTS)
+	@echo "  link $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
+
+$(BUILD)/%.o: %.c Makefile
+	@echo "  cc   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# The standard library as bytecode, the schema, the page and the shop as bytes: one file of C arrays.
+$(BUILD)/embedded.c: runtime/app/embed.lua $(EMBEDDED)
+	@echo "  embed $(words $(EMBEDDED)) files"
+	@mkdir -p $(@D)
+	$(Q)lua5.4 runtime/app/embed.lua $(EMBEDDED) >$@.new && mv $@.new $@
+
+$(BUILD)/embedded.o: $(BUILD)/embedded.c
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# What is missing is installed, as root or through sudo; when nothing is, this costs milliseconds.
+deps:
+	@scripts/deps build
+deps-lint deps-fuzz deps-bench:
+	@scripts/deps $(@:deps-%=%)
+
+# A C test is linked with everything but main(): the linker takes what it needs from the archive.
+$(BUILD)/runtime.a: $(filter-out $(BUILD)/runtime/app/main.o,$(OBJECTS))
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(TEST_BINARIES): $(BUILD)/%: %.c $(BUILD)/runtime.a tests/c/test.h
+	@echo "  cc   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/runtime.a -lcmocka $(LDLIBS)
+
+test: deps all test-c test-lua test-e2e
+	@echo "all tests passed"
+test-c: $(TEST_BINARIES)
+	@tests/run c $(BUILD) $(ONLY)
+test-lua: all
+	@tests/run lua $(BUILD) $(ONLY)
+test-e2e: all
+	@tests/run e2e $(BUILD) $(ONLY)
+
+demo: deps all
+	@$(BUILD)/perigee demo
+
+clean:
+	rm -rf build
+
+-include $(OBJECTS:.o=.d) $(TEST_BINARIES:%=%.d)

@@ -1,0 +1,35 @@
+#include "base/hash.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+#include "base/err.h"
+
+static void to_hex(const unsigned char *bytes, size_t n, char *out)
+{
+    for (size_t i = 0; i < n; i++) sprintf(out + 2 * i, "%02x", bytes[i]);
+}
+
+void hash_sha256_hex(const void *data, size_t len, char out[HASH_HEX])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    require(EVP_Digest(data, len, digest, &n, EVP_sha256(), NULL) == 1 && n == 32);
+    to_hex(digest, n, out);
+}
+
+void hash_random_hex(size_t bytes, char *out)
+{
+    unsigned char b[64];
+    require(bytes <= sizeof b && RAND_bytes(b, (int)bytes) == 1);
+    to_hex(b, bytes, out);
+}
+
+bool hash_equal(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+    return a_len == b_len && CRYPTO_memcmp(a, b, a_len) == 0;
+}

@@ -1,0 +1,67 @@
+/* test.h - what every C test needs: cmocka, names that are sentences, seeded numbers, folders, and
+ * an allocator that fails when told to. */
+#ifndef TESTS_C_TEST_H
+#define TESTS_C_TEST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define TEST(name) static void name(void **state __attribute__((unused)))
+#define CHECK(name) cmocka_unit_test(name)
+
+static inline uint64_t xorshift(uint64_t *seed) /* Marsaglia's; *seed not 0 */
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
+static inline double uniform(uint64_t *seed) /* in [0, 1) */
+{
+    return (double)(xorshift(seed) >> 11) / 9007199254740992.0;
+}
+
+/* A folder of the test's own; ends with test_remove(). */
+static inline const char *test_folder(char out[64])
+{
+    snprintf(out, 64, "%s", "/tmp/perigee-test-XXXXXX");
+    assert_non_null(mkdtemp(out));
+    return out;
+}
+
+static inline void test_remove(const char *folder)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
+/* A Lua allocator that fails from the left-th growing allocation on: run a script with left = 0, 1,
+ * 2, … until it succeeds, and every allocation has failed once. */
+struct test_heap {
+    size_t used;
+    long left; /* < 0: none fails */
+};
+
+static inline void *test_heap_alloc(void *ud, void *p, size_t old, size_t new)
+{
+    struct test_heap *h = ud;
+    if (p == NULL) old = 0; /* then it is a type tag, not a size */
+    if (new > old && h->left == 0) return NULL;
+    if (new > old && h->left > 0) h->left--;
+    h->used += new - old;
+    if (new > 0) return realloc(p, new);
+    free(p);
+    return NULL;
+}
+
+#endif
