@@ -23,7 +23,8 @@ struct loop {
     uv_prepare_t before_wait;
     uv_check_t after_wait;
     uv_idle_t busy; /* active while a hook has more to do: then the loop does not wait */
-    struct turn turns[8];
+    struct turn *turns;
+    size_t n_hooks, turns_capacity;
     const bool *stop;
     atomic_uint_fast64_t n_turns;
     atomic_bool waiting;
@@ -31,13 +32,18 @@ struct loop {
 
 static void on_busy(uv_idle_t *idle) { (void)idle; }
 
+static bool run_turn(struct loop *l)
+{
+    bool more = false;
+    for (size_t i = 0; i < l->n_hooks; i++) /* a hook may add hooks, and take any away */
+        if (l->turns[i].fn != NULL && l->turns[i].fn(l->turns[i].ud)) more = true;
+    return more;
+}
+
 static void on_before_wait(uv_prepare_t *prepare)
 {
     struct loop *l = prepare->data;
-    bool more = false;
-    for (size_t i = 0; i < sizeof l->turns / sizeof *l->turns; i++)
-        if (l->turns[i].fn != NULL && l->turns[i].fn(l->turns[i].ud)) more = true;
-    if (more) uv_idle_start(&l->busy, on_busy);
+    if (run_turn(l)) uv_idle_start(&l->busy, on_busy);
     else uv_idle_stop(&l->busy);
     if (l->stop != NULL && *l->stop) uv_stop(&l->uv);
     l->waiting = true;
@@ -86,6 +92,7 @@ void loop_close(struct loop *l)
     uv_walk(&l->uv, close_leftover, NULL);
     uv_run(&l->uv, UV_RUN_DEFAULT);
     require(uv_loop_close(&l->uv) == 0);
+    free(l->turns);
     free(l);
 }
 
@@ -96,8 +103,11 @@ void loop_run(struct loop *l, const bool *stop)
     const bool *outer = l->stop;
     l->stop = stop;
     while (!(stop != NULL && *stop)) {
-        /* Signals are unreferenced: with nothing else to wait for, a run ends by itself. */
-        if (uv_run(&l->uv, UV_RUN_DEFAULT) == 0) break;
+        /* Signals are unreferenced: with nothing else to wait for, a run ends by itself, but what
+         * the last callbacks left to do has not had its turn yet. */
+        uv_run(&l->uv, UV_RUN_DEFAULT);
+        if (stop != NULL && *stop) break;
+        if (!run_turn(l) && !uv_loop_alive(&l->uv)) break;
     }
     l->waiting = false;
     l->stop = outer;
@@ -105,17 +115,18 @@ void loop_run(struct loop *l, const bool *stop)
 
 void loop_on_turn(struct loop *l, loop_turn_fn *fn, void *ud)
 {
-    for (size_t i = 0; i < sizeof l->turns / sizeof *l->turns; i++) {
-        if (l->turns[i].fn != NULL) continue;
-        l->turns[i] = (struct turn){fn, ud};
-        return;
+    size_t i = 0;
+    while (i < l->n_hooks && l->turns[i].fn != NULL) i++;
+    if (i == l->n_hooks) {
+        require(array_reserve((void **)&l->turns, &l->turns_capacity, i + 1, sizeof *l->turns));
+        l->n_hooks++;
     }
-    require(false && "more turn hooks than there is room for");
+    l->turns[i] = (struct turn){fn, ud};
 }
 
 void loop_off_turn(struct loop *l, loop_turn_fn *fn, void *ud)
 {
-    for (size_t i = 0; i < sizeof l->turns / sizeof *l->turns; i++)
+    for (size_t i = 0; i < l->n_hooks; i++)
         if (l->turns[i].fn == fn && l->turns[i].ud == ud) l->turns[i].fn = NULL;
 }
 

@@ -1,0 +1,13 @@
+#include "bindings/modules.h"
+
+#include "bindings/bind.h"
+
+const luaL_Reg bind_modules[] = {
+    {"perigee.clock", luaopen_perigee_clock},
+    {"perigee.task", luaopen_perigee_task},
+    {NULL, NULL},
+};
+
+const luaL_Reg bind_cell_modules[] = {
+    {NULL, NULL},
+};

@@ -1,0 +1,139 @@
+#include "host/budget.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "base/clock.h"
+
+/* Instructions between two looks at the budget. Lua looks at its own counter at every instruction
+ * once there is a hook at all, so a small step costs little more than a large one; and string
+ * comparisons and the like, whose cost the counter does not see, stay within CPU time. */
+enum { STEP = 200 };
+
+static const char key; /* of the registry: the state's budget */
+
+static struct budget *budget_of(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &key);
+    struct budget *b = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return b;
+}
+
+/* -- memory -- */
+
+/* Reads only; the line of the innermost Lua function. Memory errors have no message handler, so this
+ * is the last moment at which the line is known. */
+static void remember_line(struct budget *b)
+{
+    lua_Debug ar;
+    for (int level = 0; b->refused_at[0] == '\0' && lua_getstack(b->L, level, &ar); level++) {
+        lua_getinfo(b->L, "Sl", &ar);
+        if (ar.currentline > 0)
+            snprintf(b->refused_at, sizeof b->refused_at, "%s:%d", ar.short_src, ar.currentline);
+    }
+}
+
+static void *allocate(void *ud, void *p, size_t old, size_t new)
+{
+    struct budget *b = ud;
+    if (p == NULL) old = 0; /* then it is a type tag, not a size */
+    if (new > old) {
+        size_t more = new - old;
+        if (b->active) {
+            b->allocated += more;
+            if (b->allocated > b->limits.allocated && b->spent == NULL) b->spent = "allocation";
+        }
+        if (b->used + more > BUDGET_MEMORY || (b->active && b->spent != NULL)) {
+            if (b->active) remember_line(b);
+            return NULL;
+        }
+    }
+    if (new == 0) {
+        free(p);
+        b->used -= old;
+        return NULL;
+    }
+    void *moved = realloc(p, new);
+    if (moved != NULL) b->used = b->used - old + new;
+    return moved;
+}
+
+/* -- instructions and time -- */
+
+static void on_count(lua_State *L, lua_Debug *ar);
+
+static int spend(lua_State *L, struct budget *b, const char *what)
+{
+    b->spent = what;
+    lua_sethook(L, on_count, LUA_MASKCOUNT, 1); /* raises again at each instruction from here on */
+    return luaL_error(L, "%s", what);
+}
+
+static void check(lua_State *L, struct budget *b, int64_t steps)
+{
+    b->total_instructions += steps;
+    b->instructions_left -= steps;
+    if (b->spent != NULL) spend(L, b, b->spent);
+    if (b->instructions_left < 0) spend(L, b, "instructions");
+    if (b->limits.cpu_ms == 0) return;
+    /* CPU time takes a system call to read, and is never ahead of the time on the wall. */
+    int64_t limit_ns = b->limits.cpu_ms * 1000000;
+    if (clock_monotonic_ns() - b->started_ns < limit_ns) return;
+    if (clock_thread_cpu_ns() - b->started_cpu_ns >= limit_ns) spend(L, b, "CPU time");
+}
+
+static void on_count(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    struct budget *b = budget_of(L);
+    if (b->active) check(L, b, b->spent != NULL ? 1 : STEP);
+}
+
+void budget_charge(lua_State *L, size_t steps)
+{
+    struct budget *b = budget_of(L);
+    if (b != NULL && b->active) check(L, b, steps > INT64_MAX / 2 ? INT64_MAX / 2 : (int64_t)steps);
+}
+
+/* -- calls -- */
+
+static int l_set_key(lua_State *L)
+{
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+    return 0;
+}
+
+lua_State *budget_new_state(struct budget *b)
+{
+    *b = (struct budget){0};
+    b->L = lua_newstate(allocate, b);
+    if (b->L == NULL) return NULL;
+    lua_pushcfunction(b->L, l_set_key);
+    lua_pushlightuserdata(b->L, b);
+    if (lua_pcall(b->L, 1, 0, 0) == LUA_OK) return b->L;
+    lua_close(b->L);
+    return NULL;
+}
+
+void budget_begin(struct budget *b, const struct budget_limits *limits)
+{
+    b->limits = *limits;
+    b->instructions_left = limits->instructions;
+    b->allocated = 0;
+    b->spent = NULL;
+    b->refused_at[0] = '\0';
+    b->started_ns = limits->cpu_ms > 0 ? clock_monotonic_ns() : 0;
+    b->started_cpu_ns = limits->cpu_ms > 0 ? clock_thread_cpu_ns() : 0;
+    b->active = true;
+    lua_sethook(b->L, on_count, LUA_MASKCOUNT, STEP);
+}
+
+void budget_end(struct budget *b)
+{
+    b->active = false;
+    lua_sethook(b->L, NULL, 0, 0);
+}
