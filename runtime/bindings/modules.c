@@ -4,10 +4,14 @@
 
 const luaL_Reg bind_modules[] = {
     {"perigee.clock", luaopen_perigee_clock},
+    {"perigee.ecdf", luaopen_perigee_ecdf},
+    {"perigee.moments", luaopen_perigee_moments},
     {"perigee.task", luaopen_perigee_task},
     {NULL, NULL},
 };
 
 const luaL_Reg bind_cell_modules[] = {
+    {"perigee.ecdf", luaopen_perigee_ecdf},
+    {"perigee.moments", luaopen_perigee_moments},
     {NULL, NULL},
 };

@@ -5,6 +5,8 @@
 #include <lua.h>
 
 int luaopen_perigee_clock(lua_State *L);
+int luaopen_perigee_ecdf(lua_State *L);
+int luaopen_perigee_moments(lua_State *L);
 int luaopen_perigee_task(lua_State *L);
 
 #endif

@@ -12,7 +12,7 @@ int ecdf_fit(struct ecdf **out, const double *x, size_t n);
 void ecdf_free(struct ecdf *e); /* NULL is fine */
 
 /* The same in the caller's own memory, so that it counts against the caller's limits: on 0 the
- * ecdf_bytes(n) at p, aligned as malloc() aligns, are a struct ecdf that is not to be freed here.
+ * ecdf_bytes(n) at p, aligned for doubles, are a struct ecdf that ecdf_free() is not called for.
  * 0 or -ENODATA. */
 size_t ecdf_bytes(size_t n);
 int ecdf_fit_at(void *p, const double *x, size_t n);
