@@ -5,6 +5,7 @@
 const luaL_Reg bind_modules[] = {
     {"perigee.clock", luaopen_perigee_clock},
     {"perigee.ecdf", luaopen_perigee_ecdf},
+    {"perigee.matrix", luaopen_perigee_matrix},
     {"perigee.moments", luaopen_perigee_moments},
     {"perigee.task", luaopen_perigee_task},
     {NULL, NULL},

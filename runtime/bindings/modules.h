@@ -6,6 +6,7 @@
 
 int luaopen_perigee_clock(lua_State *L);
 int luaopen_perigee_ecdf(lua_State *L);
+int luaopen_perigee_matrix(lua_State *L);
 int luaopen_perigee_moments(lua_State *L);
 int luaopen_perigee_task(lua_State *L);
 

@@ -20,6 +20,7 @@ int matrix_new(struct matrix **out, size_t rows, size_t columns)
     if (m == NULL) return -ENOMEM;
     m->rows = rows;
     m->columns = columns;
+    m->owners = 1;
     m->x = malloc((n > 0 ? n : 1) * sizeof *m->x);
     if (m->x == NULL) {
         matrix_free(m);
@@ -30,9 +31,15 @@ int matrix_new(struct matrix **out, size_t rows, size_t columns)
     return 0;
 }
 
+struct matrix *matrix_share(struct matrix *m)
+{
+    m->owners++;
+    return m;
+}
+
 void matrix_free(struct matrix *m)
 {
-    if (m == NULL) return;
+    if (m == NULL || --m->owners > 0) return;
     for (size_t j = 0; m->names != NULL && j < m->columns; j++) free(m->names[j]);
     free(m->names);
     free(m->x);
@@ -74,6 +81,19 @@ size_t matrix_find(const struct matrix *m, const char *name)
     if (m->names == NULL || name[0] == '\0') return m->columns;
     while (j < m->columns && strcmp(m->names[j], name) != 0) j++;
     return j;
+}
+
+const char *matrix_nearest_name(const struct matrix *m, const char *name)
+{
+    const char *nearest = NULL;
+    size_t best = 3; /* edits; more make another word */
+    for (size_t j = 0; m->names != NULL && j < m->columns; j++) {
+        size_t distance = text_distance(name, m->names[j]);
+        if (distance >= best) continue;
+        best = distance;
+        nearest = m->names[j];
+    }
+    return nearest;
 }
 
 size_t matrix_find_twin(const struct matrix *m)
@@ -193,14 +213,7 @@ static int read_header(struct reading *r)
 
 static int no_such_column(const struct reading *r, const char *name)
 {
-    const char *nearest = NULL;
-    size_t best = 3;
-    for (size_t j = 0; j < r->header->columns; j++) {
-        size_t distance = text_distance(name, r->header->names[j]);
-        if (distance >= best) continue;
-        best = distance;
-        nearest = r->header->names[j];
-    }
+    const char *nearest = matrix_nearest_name(r->header, name);
     if (nearest == NULL) return err_set(r->e, -EINVAL, "1:1: there is no column \"%.100s\"", name);
     return err_set(r->e, -EINVAL, "1:1: there is no column \"%.100s\"; did you mean \"%.100s\"?",
                    name, nearest);

@@ -12,16 +12,22 @@ struct matrix {
     size_t rows, columns;
     double *x;    /* (rows, columns) */
     char **names; /* (columns), or NULL where the columns have none; "" for one without */
+    size_t owners;
 };
 
 /* All NaN, without names. 0 with *out the caller's, -EOVERFLOW or -ENOMEM. */
 int matrix_new(struct matrix **out, size_t rows, size_t columns);
-void matrix_free(struct matrix *m); /* NULL is fine */
+/* One owner more, who calls matrix_free() too. All owners are on one thread; readers need not be.
+ */
+struct matrix *matrix_share(struct matrix *m);
+void matrix_free(struct matrix *m); /* with its last owner; NULL is fine */
 
 /* Names column j; the others are "" until they are named. 0 or -ENOMEM. */
 int matrix_set_name(struct matrix *m, size_t j, const char *name, size_t len);
 /* The first column of that name, or m->columns when there is none. "" finds nothing. */
 size_t matrix_find(const struct matrix *m, const char *name);
+/* The name most like one that is not there, or NULL when none is: for "did you mean". */
+const char *matrix_nearest_name(const struct matrix *m, const char *name);
 /* The first column whose name an earlier one has already, or m->columns. */
 size_t matrix_find_twin(const struct matrix *m);
 
