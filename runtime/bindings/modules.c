@@ -5,9 +5,23 @@
 const luaL_Reg bind_modules[] = {
     {"perigee.clock", luaopen_perigee_clock},
     {"perigee.ecdf", luaopen_perigee_ecdf},
+    {"perigee.file", luaopen_perigee_file},
+    {"perigee.go_format", luaopen_perigee_go_format},
+    {"perigee.hash", luaopen_perigee_hash},
+    {"perigee.http_client", luaopen_perigee_http_client},
+    {"perigee.http_server", luaopen_perigee_http_server},
+    {"perigee.json", luaopen_perigee_json},
+    {"perigee.log", luaopen_perigee_log},
     {"perigee.matrix", luaopen_perigee_matrix},
+    {"perigee.metrics", luaopen_perigee_metrics},
     {"perigee.moments", luaopen_perigee_moments},
+    {"perigee.process", luaopen_perigee_process},
+    {"perigee.regex", luaopen_perigee_regex},
+    {"perigee.rules", luaopen_perigee_rules},
+    {"perigee.store", luaopen_perigee_store},
     {"perigee.task", luaopen_perigee_task},
+    {"perigee.url", luaopen_perigee_url},
+    {"perigee.yaml", luaopen_perigee_yaml},
     {NULL, NULL},
 };
 

@@ -32,7 +32,7 @@ static void remember_line(struct budget *b)
     lua_Debug ar;
     for (int level = 0; b->refused_at[0] == '\0' && lua_getstack(b->L, level, &ar); level++) {
         lua_getinfo(b->L, "Sl", &ar);
-        if (ar.currentline > 0)
+        if (ar.currentline > 0 && strncmp(ar.short_src, "lua/stdlib/", 11) != 0)
             snprintf(b->refused_at, sizeof b->refused_at, "%s:%d", ar.short_src, ar.currentline);
     }
 }

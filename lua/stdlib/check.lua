@@ -1,0 +1,280 @@
+--- Options and their types: what may be there, what is missing, what it defaults to. A rule for one
+--- value is a table { default?, required?, test } where test(value) returns nil, or the words of what
+--- is wrong; rules for the fields of a table make a spec.
+local units = require 'units'
+
+local check = {}
+
+---@class check.Rule
+---@field default? any
+---@field required? boolean
+---@field test fun(value: any): string?, any?  what is wrong, and the value to use instead
+---@class check.Problem
+---@field path (string|integer)[]  from the table that was checked down to the field
+---@field message string
+
+local function article(type_name)
+  return (type_name:find('^[aeiou]') and 'an ' or 'a ') .. type_name
+end
+
+local function expected(what, value)
+  if value == nil then return 'expected ' .. what end
+  local shown = article(type(value))
+  if type(value) == 'table' and value.kind == 'function' then shown = 'a function' end
+  if type(value) == 'string' then shown = ('"%s"'):format(#value > 60 and value:sub(1, 57) .. '…' or value) end
+  if type(value) == 'number' or type(value) == 'boolean' then shown = tostring(value) end
+  return ('expected %s, not %s'):format(what, shown)
+end
+check.expected = expected
+
+local function rule(default, test) return { default = default, test = test } end
+
+--- Makes a rule's value obligatory.
+function check.required(r) return setmetatable({ required = true }, { __index = r }) end
+
+---@param default? string
+function check.string(default)
+  return rule(default, function(v)
+    if type(v) ~= 'string' then return expected('a text', v) end
+    if v == '' then return 'expected a text that is not empty' end
+  end)
+end
+
+---@param default? boolean
+function check.boolean(default)
+  return rule(default, function(v)
+    if type(v) ~= 'boolean' then return expected('true or false', v) end
+  end)
+end
+
+---@param default? number
+---@param limits? { min?: number, max?: number, above?: number, integer?: boolean }
+function check.number(default, limits)
+  limits = limits or {}
+  local what = limits.integer and 'a whole number' or 'a number'
+  if limits.above then what = what .. ' above ' .. limits.above end
+  if limits.min then what = what .. ' of at least ' .. limits.min end
+  if limits.max then what = ('%s%s at most %g'):format(what, limits.min and ' and' or ' of', limits.max) end
+  return rule(default, function(v)
+    if type(v) ~= 'number' or v ~= v or (limits.integer and math.tointeger(v) == nil)
+        or (limits.min and v < limits.min) or (limits.max and v > limits.max)
+        or (limits.above and v <= limits.above) then
+      return expected(what, v)
+    end
+  end)
+end
+
+--- A Prometheus duration; the value becomes seconds.
+---@param default? string
+---@param limits? { min?: number }  seconds
+function check.duration(default, limits)
+  local min = limits and limits.min or 0
+  return rule(default and units.duration(default), function(v)
+    local seconds, message = units.duration(v)
+    if not seconds then return message end
+    if seconds < min then return ('expected at least %s, not "%s"'):format(units.duration_text(min), v) end
+    return nil, seconds
+  end)
+end
+
+--- A size in bytes: a number, or a text such as "64Ki".
+function check.bytes(default)
+  return rule(default and units.bytes(default), function(v)
+    local bytes, message = units.bytes(v)
+    if not bytes then return message end
+    return nil, bytes
+  end)
+end
+
+---@param default? string
+---@param names string[]
+function check.one_of(default, names)
+  return rule(default, function(v)
+    for _, name in ipairs(names) do
+      if v == name then return end
+    end
+    local near = type(v) == 'string' and check.nearest(v, names)
+    return expected('one of ' .. table.concat(names, ', '), v) .. (near and ('; did you mean "%s"?'):format(near) or '')
+  end)
+end
+
+--- Any value: what only its user can judge.
+function check.any(default) return rule(default, function() end) end
+
+local function is_list(v)
+  if type(v) ~= 'table' or v.kind == 'function' then return false end
+  local n = 0
+  for _ in pairs(v) do n = n + 1 end
+  return n == #v
+end
+
+--- A list whose items all obey a rule.
+---@param item check.Rule
+---@param default? table
+function check.list_of(item, default)
+  return rule(default, function(v)
+    if not is_list(v) then return expected('a list', v) end
+    local out, problems = {}, {}
+    for i, one in ipairs(v) do
+      local message, better, nested = item.test(one)
+      if nested then
+        for _, p in ipairs(nested) do problems[#problems + 1] = { path = { i, table.unpack(p.path) }, message = p.message, at = p.at } end
+      elseif message then
+        problems[#problems + 1] = { path = { i }, message = message }
+      end
+      if better ~= nil then out[i] = better else out[i] = one end
+    end
+    if #problems > 0 then return 'invalid', nil, problems end
+    return nil, out
+  end)
+end
+
+--- A table of names and values that all obey a rule.
+---@param item check.Rule
+---@param name_pattern? string  what the whole name must match
+function check.map_of(item, name_pattern, default)
+  return rule(default, function(v)
+    if type(v) ~= 'table' or #v > 0 or v.kind == 'function' then return expected('a table of names and values', v) end
+    local out, problems = {}, {}
+    for name, one in pairs(v) do
+      local message, better, nested = item.test(one)
+      for _, p in ipairs(nested or {}) do
+        problems[#problems + 1] = { path = { name, table.unpack(p.path) }, message = p.message, at = p.at }
+      end
+      if nested then message = nil end
+      if name_pattern and not tostring(name):match(name_pattern) then
+        message = ('"%s" is not a valid name here'):format(tostring(name))
+      end
+      if message then problems[#problems + 1] = { path = { name }, message = message } end
+      if better ~= nil then out[name] = better else out[name] = one end
+    end
+    table.sort(problems, function(a, b) return tostring(a.path[1]) < tostring(b.path[1]) end)
+    if #problems > 0 then return 'invalid', nil, problems end
+    return nil, out
+  end)
+end
+
+--- A table with fields of its own.
+---@param spec table<string, check.Rule>
+function check.table_of(spec, default)
+  return rule(default, function(v)
+    if type(v) ~= 'table' or v.kind == 'function' then return expected('a table', v) end
+    local out, problems = check.apply(v, spec)
+    if #problems > 0 then return 'invalid', nil, problems end
+    return nil, out
+  end)
+end
+
+local function distance(a, b) -- Levenshtein's, with a swap of neighbours as one step
+  local before, row = {}, {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local above = row
+    row = { [0] = i }
+    for j = 1, #b do
+      local same = a:byte(i) == b:byte(j)
+      row[j] = math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (same and 0 or 1))
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        row[j] = math.min(row[j], before[j - 2] + 1)
+      end
+    end
+    before = above
+  end
+  return row[#b]
+end
+
+--- The known name nearest to a misspelt one, or nil where none is near.
+---@param name string
+---@param known string[]
+---@return string?
+function check.nearest(name, known)
+  local best, least = nil, math.max(2, #name // 3) + 1
+  for _, candidate in ipairs(known) do
+    if math.abs(#candidate - #name) < least then
+      local d = distance(name:sub(1, 64), candidate:sub(1, 64))
+      if d < least then best, least = candidate, d end
+    end
+  end
+  return best
+end
+
+--- Names of a spec, sorted.
+function check.names(spec)
+  local names = {}
+  for name in pairs(spec) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+--- The words for a name that is not known.
+function check.unknown(what, name, known)
+  local near = check.nearest(tostring(name), known)
+  return ('unknown %s "%s"'):format(what, tostring(name)) .. (near and ('; did you mean "%s"?'):format(near)
+    or (#known <= 12 and '; known are ' .. table.concat(known, ', ') or ''))
+end
+
+--- All options with their defaults, and everything that is wrong with them.
+---@param options table
+---@param spec table<string, check.Rule>
+---@return table values
+---@return check.Problem[] problems  ordered by field
+function check.apply(options, spec)
+  local values, problems = {}, {}
+  for name, value in pairs(options) do
+    local r = spec[name]
+    if not r then
+      problems[#problems + 1] = { path = { name }, message = check.unknown('option', name, check.names(spec)) }
+    else
+      local message, better, nested = r.test(value)
+      if nested then
+        for _, p in ipairs(nested) do
+          problems[#problems + 1] = { path = { name, table.unpack(p.path) }, message = p.message, at = p.at }
+        end
+      elseif message then
+        problems[#problems + 1] = { path = { name }, message = message }
+      end
+      if better ~= nil then values[name] = better else values[name] = value end
+    end
+  end
+  for _, name in ipairs(check.names(spec)) do
+    local r = spec[name]
+    if options[name] == nil and r.required then
+      problems[#problems + 1] = { path = {}, message = ('option "%s" is missing'):format(name) }
+    elseif values[name] == nil then
+      values[name] = r.default
+    end
+  end
+  table.sort(problems, function(a, b)
+    local x, y = table.concat(a.path, '.'), table.concat(b.path, '.')
+    if x ~= y then return x < y end
+    return a.message < b.message
+  end)
+  return values, problems
+end
+
+--- A problem's words, led by the field's name where the words do not name it themselves.
+---@param problem check.Problem
+function check.words(problem)
+  local where = ''
+  for i, step in ipairs(problem.path) do
+    where = where .. (type(step) == 'number' and ('[%d]'):format(step) or (i > 1 and '.' or '') .. tostring(step))
+  end
+  if where == '' or problem.message:find('^unknown ') then return problem.message end
+  return ('%s: %s'):format(where, problem.message)
+end
+
+--- The options with their defaults. Raises the first thing that is wrong, blaming the line that called
+--- the function which calls this.
+---@param what string  the name of that function
+---@param options? table
+---@param spec table<string, check.Rule>
+---@return table
+function check.options(what, options, spec)
+  options = options == nil and {} or options
+  if type(options) ~= 'table' then error(('%s: %s'):format(what, expected('a table of options', options)), 3) end
+  local values, problems = check.apply(options, spec)
+  if problems[1] then error(('%s: %s'):format(what, check.words(problems[1])), 3) end
+  return values
+end
+
+return check

@@ -1,0 +1,85 @@
+--- What a detector is and what it says. Detectors are pure: the same history and value give the same
+--- verdict in run, test and backtest.
+local check = require 'check'
+local units = require 'units'
+
+---@class Detector
+---@field name string
+---@field options table            with defaults; durations in seconds
+---@field history? Detector.History  absent: it judges without a baseline
+---@field fit? fun(values: number[], times: number[]): table?, string?  a model of plain data, or why not
+---@field judge fun(model: table?, value: number, time: number): Verdict
+
+---@class Detector.History  what to learn from, all in seconds
+---@field range number   how far back
+---@field step number    between samples
+---@field retrain number how old a model may become
+
+---@class Verdict
+---@field is_anomaly boolean
+---@field anomaly_score? number  grows with oddness; nil without a baseline
+---@field confidence? number     0..100, how sure the verdict is; nil without a baseline
+---@field reason string
+
+local types = {}
+
+--- Makes the function that rules and scripts call with options, and that raises what is wrong with
+--- them at the caller's line. Its `spec` and `build` let the rule language collect everything instead.
+---@param name string
+---@param spec table<string, check.Rule>
+---@param build fun(o: table): Detector  from options with defaults; raises by types.refuse
+function types.detector(name, spec, build)
+  return setmetatable({ name = name, spec = spec, build = build }, {
+    __call = function(_, options)
+      local o = check.options(name, options, spec)
+      local ok, detector = pcall(build, o)
+      if not ok then error(('%s: %s'):format(name, detector), 2) end
+      return detector
+    end,
+  })
+end
+
+--- Refuses options that are each valid but do not go together.
+function types.refuse(message) error(message, 0) end
+
+--- The verdict where there is nothing to compare with.
+---@param why? string
+---@return Verdict
+function types.no_baseline(why)
+  return { is_anomaly = false, reason = why and why:find('^no baseline') and why or
+    'no baseline' .. (why and ': ' .. why or '') }
+end
+
+--- A verdict by a score and the threshold beyond which it is an anomaly. Confidence is half at the
+--- threshold, where either verdict is a coin toss, and grows towards 1 away from it.
+---@param score number
+---@param threshold number  > 0
+---@param reason string
+---@return Verdict
+function types.by_score(score, threshold, reason)
+  local beyond = score > threshold
+  local doubt = 0.5 * (beyond and threshold / score or math.max(score, 0) / threshold)
+  return { is_anomaly = beyond, anomaly_score = score, confidence = 100 * (1 - doubt), reason = reason }
+end
+
+--- The deviation that counts: on both sides, or on one (the other then never passes).
+---@param deviation number  signed
+---@param direction "both"|"above"|"below"
+function types.towards(deviation, direction)
+  if direction == 'above' then return deviation end
+  if direction == 'below' then return -deviation end
+  return math.abs(deviation)
+end
+
+--- Why a history is too short to learn from, or nil.
+function types.too_few(n, wanted)
+  if n < wanted then return ('no baseline: %d samples of the %d needed'):format(n, wanted) end
+end
+
+--- The smallest spread that is believed: a flat history has none, and with a floor any change counts
+--- and nothing divides by zero.
+function types.spread_floor(centre) return 1e-9 * math.max(1, math.abs(centre)) end
+
+types.text = units.number_text
+
+return types

@@ -1,0 +1,173 @@
+--- Runs first in every cell and decides what a rule file can see: the bounded libraries that are there
+--- already, the words of rules/vocabulary.lua, print, and a `require` for the rules folder and the pure
+--- parts of the standard library. Given the host's few functions; returns what runs the file, and the
+--- table of its functions, which the engine calls by number.
+local host = ...
+
+local here, file_of, stdlib, c_module, compile = host.here, host.file, host.stdlib, host.c_module, host.compile
+local error, type, next, setmetatable, tostring = error, type, next, setmetatable, tostring
+
+-- The standard library beneath has globals of its own: what a rule does to its own is no concern of it.
+local beneath = {}
+for name, value in next, _G do beneath[name] = value end
+
+local vocabulary = stdlib('rules.vocabulary', beneath)()
+local functions, declarations, files = {}, {}, {}
+local unfinished = {} -- references that no declaration has used yet, and the files they are in
+
+-- -- values ------------------------------------------------------------------------------------------
+
+local MAX_DEPTH = 12
+
+--- A copy that can leave the cell: functions become numbers, everything else must be plain.
+local function pack(value, path, depth)
+  local t = type(value)
+  if t == 'function' then
+    functions[#functions + 1] = value
+    return { kind = 'function', id = #functions }
+  end
+  if t ~= 'table' then return value end
+  if unfinished[value] then unfinished[value] = nil end
+  if depth > MAX_DEPTH then error(path .. ' is nested too deep, or in a circle', 0) end
+  local copy = {}
+  for k, v in next, value do
+    if type(k) ~= 'string' and type(k) ~= 'number' then
+      error(('%s has a key that is a %s; expected a name'):format(path, type(k)), 0)
+    end
+    copy[k] = pack(v, path .. '.' .. tostring(k), depth + 1)
+  end
+  return copy
+end
+
+-- -- the words ---------------------------------------------------------------------------------------
+
+local words = {}
+
+local function article(word) return (word:find('^[aeiou]') and 'an ' or 'a ') .. word end
+
+--- `signal "name" { … }`; without the table it is a reference to what is declared elsewhere.
+local function declaration(kind)
+  return function(name)
+    if type(name) ~= 'string' or name == '' then
+      error(('%s takes a name in quotes and then a table: %s "name" { … }'):format(kind, kind), 2)
+    end
+    local line, file = here(2)
+    local reference = { kind = 'reference', to = kind, name = name, line = line }
+    unfinished[reference] = file
+    return setmetatable(reference, { __call = function(_, body, ...)
+      if type(body) ~= 'table' then
+        error(('%s "%s" takes a table { … }, not %s'):format(kind, name, article(type(body))), 2)
+      end
+      unfinished[reference] = nil
+      declarations[#declarations + 1] = { kind = kind, name = name, line = line, file = file,
+        body = pack(body, ('%s "%s"'):format(kind, name), 0) }
+    end })
+  end
+end
+
+--- `z_score { … }` and its like: data that says what to build.
+local function constructor(kind, name)
+  return function(options)
+    local line = here(2)
+    return { kind = kind, name = name, options = options, line = line }
+  end
+end
+
+local function define(path, value)
+  local group, name = path:match('^(.-)%.(.+)$')
+  if not group then
+    words[path] = value
+  else
+    words[group] = words[group] or {}
+    words[group][name] = value
+  end
+end
+
+for _, kind in next, vocabulary.declarations do define(kind, declaration(kind)) end
+for _, name in next, vocabulary.detectors do define(name, constructor('detector', name)) end
+for _, name in next, vocabulary.actions do define(name, constructor('action', name)) end
+for _, name in next, vocabulary.triggers do define(name, constructor('trigger', name)) end
+
+-- -- require -----------------------------------------------------------------------------------------
+
+local loaded, LOADING = {}, {}
+local allowed = {}
+for _, name in next, vocabulary.modules do allowed[name] = true end
+
+local REFUSED = { http = true, prometheus = true, alertmanager = true, io = true, os = true, debug = true,
+  ['async'] = true, json = true, yaml = true }
+
+local function run_module(name, chunk)
+  loaded[name] = LOADING
+  local result = chunk(name)
+  loaded[name] = result == nil and true or result
+  return loaded[name]
+end
+
+--- What the standard library itself requires, in a cell: also the pure C modules.
+local function require_stdlib(name)
+  if loaded[name] == nil then
+    local chunk = stdlib(name, beneath)
+    loaded[name] = chunk and run_module(name, chunk) or c_module(name)
+    if loaded[name] == nil then error(('module "%s" is not for rule files'):format(name), 2) end
+  end
+  return loaded[name]
+end
+beneath.require = require_stdlib
+
+--- What a rule file may require.
+function words.require(name)
+  if type(name) ~= 'string' then error('require takes the name of a module', 2) end
+  if allowed[name] then return require_stdlib(name) end
+  if REFUSED[name] or name:find('^perigee%.') then
+    error(('rule files cannot require "%s": they only declare, and the runtime acts'):format(name), 2)
+  end
+  if loaded[name] == LOADING then error(('"%s" requires itself, perhaps by way of others'):format(name), 2) end
+  if loaded[name] ~= nil then return loaded[name] end
+  local source, path, digest = file_of(name)
+  if not source then error(('cannot require "%s": %s'):format(name, path), 2) end
+  files[path] = digest
+  local chunk, message = compile(source, path)
+  if not chunk then error(message, 0) end
+  return run_module(name, chunk)
+end
+words.print = host.print
+
+-- -- the globals -------------------------------------------------------------------------------------
+
+local G = _G
+for name, value in next, words do G[name] = value end
+
+local function known_names()
+  local names = {}
+  for name in next, G do
+    if type(name) == 'string' then names[#names + 1] = name end
+  end
+  return names
+end
+
+setmetatable(G, {
+  __index = function(_, name)
+    local check = require_stdlib 'check'
+    error(check.unknown('name', tostring(name), known_names()), 2)
+  end,
+})
+
+-- -- running the file --------------------------------------------------------------------------------
+
+local function run(source, name)
+  local chunk, message = compile(source, name)
+  if not chunk then error(message, 0) end
+  chunk()
+  local first
+  for reference in next, unfinished do
+    if not first or reference.line < first.line then first = reference end
+  end
+  if first then
+    error(('%s:%d: %s "%s" is only named: a table { … } must follow to declare it'):format(
+      unfinished[first], first.line, first.to, first.name), 0)
+  end
+  return { declarations = declarations, files = files }
+end
+
+return run, functions

@@ -1,0 +1,266 @@
+/* The Lua module perigee.yaml: one document, with the place of every node, so that what is wrong in
+ * a file can be named by line and column. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <yaml.h>
+
+#include "bindings/bind.h"
+#include "bindings/modules.h"
+
+#define DOCUMENT_TYPE "perigee.yaml.document"
+enum { MAX_DEPTH = 64, MAX_NODES = 1000000, MAX_TEXT = 16 << 20 };
+
+struct box {
+    yaml_parser_t parser;
+    yaml_document_t document;
+    bool has_parser, has_document;
+};
+
+static int l_free(lua_State *L)
+{
+    struct box *b = luaL_checkudata(L, 1, DOCUMENT_TYPE);
+    if (b->has_document) yaml_document_delete(&b->document);
+    if (b->has_parser) yaml_parser_delete(&b->parser);
+    b->has_document = b->has_parser = false;
+    return 0;
+}
+
+/* Building goes on with raised errors: `place: words`, which l_decode() catches. */
+struct build {
+    lua_State *L;
+    yaml_document_t *document;
+    int places; /* stack index: table -> { [key or index] = {line, column} } */
+    int nodes;
+};
+
+static int fail_at(lua_State *L, const yaml_mark_t *m, const char *words)
+{
+    return luaL_error(L, "%d:%d: %s", (int)m->line + 1, (int)m->column + 1, words);
+}
+
+static bool is_word(const char *s, const char *const *words)
+{
+    for (; *words != NULL; words++)
+        if (strcmp(s, *words) == 0) return true;
+    return false;
+}
+
+/* YAML 1.2's core schema: what looks like a number is one, unless it is quoted. */
+static void push_plain(lua_State *L, const char *s, size_t len)
+{
+    static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
+    static const char *const trues[] = {"true", "True", "TRUE", NULL};
+    static const char *const falses[] = {"false", "False", "FALSE", NULL};
+    char *end;
+    if (is_word(s, nulls)) {
+        lua_pushnil(L);
+    } else if (is_word(s, trues) || is_word(s, falses)) {
+        lua_pushboolean(L, is_word(s, trues));
+    } else if (len == strspn(s, "+-0123456789.eE") && strpbrk(s, "0123456789") != NULL &&
+               strspn(s, "+-.0123456789") > 0) {
+        errno = 0;
+        long long integer = strtoll(s, &end, 10);
+        if (*end == '\0' && errno == 0) {
+            lua_pushinteger(L, integer);
+            return;
+        }
+        double x = strtod(s, &end);
+        if (*end == '\0') lua_pushnumber(L, x);
+        else lua_pushlstring(L, s, len);
+    } else if (strcmp(s, ".nan") == 0) {
+        lua_pushnumber(L, NAN);
+    } else if (strcmp(s, ".inf") == 0 || strcmp(s, "-.inf") == 0) {
+        lua_pushnumber(L, *s == '-' ? -INFINITY : INFINITY);
+    } else {
+        lua_pushlstring(L, s, len);
+    }
+}
+
+static void push_node(struct build *b, int id, int depth);
+
+static void push_scalar(struct build *b, const yaml_node_t *n)
+{
+    const char *s = (const char *)n->data.scalar.value;
+    bool plain = n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+                 (n->tag == NULL || strcmp((const char *)n->tag, YAML_STR_TAG) == 0);
+    if (plain) push_plain(b->L, s, n->data.scalar.length);
+    else lua_pushlstring(b->L, s, n->data.scalar.length);
+}
+
+/* places[table][key] = {line, column}; the table is below the key on the stack: t … */
+static void remember(struct build *b, int table, const yaml_mark_t *m) /* key -> - */
+{
+    lua_State *L = b->L;
+    lua_pushvalue(L, table);
+    lua_rawget(L, b->places); /* key of_table */
+    lua_insert(L, -2);        /* of_table key */
+    lua_createtable(L, 2, 0);
+    lua_pushinteger(L, (lua_Integer)m->line + 1);
+    lua_rawseti(L, -2, 1);
+    lua_pushinteger(L, (lua_Integer)m->column + 1);
+    lua_rawseti(L, -2, 2);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+static int push_table(struct build *b) /* - -> t, known to places */
+{
+    lua_State *L = b->L;
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_newtable(L);
+    lua_rawset(L, b->places);
+    return lua_gettop(L);
+}
+
+static void push_sequence(struct build *b, const yaml_node_t *n, int depth)
+{
+    lua_State *L = b->L;
+    int t = push_table(b);
+    lua_Integer i = 0;
+    for (yaml_node_item_t *item = n->data.sequence.items.start; item < n->data.sequence.items.top; item++) {
+        push_node(b, *item, depth + 1); /* t v */
+        lua_rawseti(L, t, ++i);
+        lua_pushinteger(L, i);
+        remember(b, t, &yaml_document_get_node(b->document, *item)->start_mark);
+    }
+}
+
+/* `<<: *defaults` adds what the mapping does not have itself. */
+static void merge(struct build *b, int t, const yaml_node_t *key, int value, int depth)
+{
+    lua_State *L = b->L;
+    push_node(b, value, depth + 1); /* other */
+    if (!lua_istable(L, -1)) fail_at(L, &key->start_mark, "\"<<\" takes a mapping");
+    int other = lua_gettop(L);
+    for (lua_pushnil(L); lua_next(L, other); lua_pop(L, 1)) { /* other k v */
+        lua_pushvalue(L, -2);
+        if (lua_rawget(L, t) == LUA_TNIL) { /* other k v nil */
+            lua_pushvalue(L, -3);
+            lua_pushvalue(L, -3);
+            lua_rawset(L, t);
+            lua_pushvalue(L, -3);
+            remember(b, t, &key->start_mark);
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void push_mapping(struct build *b, const yaml_node_t *n, int depth)
+{
+    lua_State *L = b->L;
+    int t = push_table(b);
+    yaml_node_pair_t *pair = n->data.mapping.pairs.start, *top = n->data.mapping.pairs.top;
+    for (; pair < top; pair++) {
+        const yaml_node_t *key = yaml_document_get_node(b->document, pair->key);
+        if (key->type != YAML_SCALAR_NODE) fail_at(L, &key->start_mark, "a key is a plain word or text");
+        const char *name = (const char *)key->data.scalar.value;
+        if (strcmp(name, "<<") == 0) continue;
+        lua_pushlstring(L, name, key->data.scalar.length); /* t k */
+        lua_pushvalue(L, -1);
+        remember(b, t, &key->start_mark);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, t) != LUA_TNIL)
+            fail_at(L, &key->start_mark, lua_pushfstring(L, "the key \"%s\" is there twice", name));
+        lua_pop(L, 1);
+        push_node(b, pair->value, depth + 1); /* t k v */
+        lua_rawset(L, t);
+    }
+    for (pair = n->data.mapping.pairs.start; pair < top; pair++) {
+        const yaml_node_t *key = yaml_document_get_node(b->document, pair->key);
+        if (strcmp((const char *)key->data.scalar.value, "<<") == 0) merge(b, t, key, pair->value, depth);
+    }
+}
+
+static void push_node(struct build *b, int id, int depth)
+{
+    const yaml_node_t *n = yaml_document_get_node(b->document, id);
+    luaL_checkstack(b->L, 12, "YAML is nested too deep");
+    if (depth > MAX_DEPTH) fail_at(b->L, &n->start_mark, "nested too deep");
+    /* Aliases are expanded, so a few lines can stand for billions of nodes. */
+    if (++b->nodes > MAX_NODES) fail_at(b->L, &n->start_mark, "too many values");
+    switch (n->type) {
+    case YAML_SEQUENCE_NODE: push_sequence(b, n, depth); break;
+    case YAML_MAPPING_NODE: push_mapping(b, n, depth); break;
+    default: push_scalar(b, n);
+    }
+}
+
+static int l_build(lua_State *L) /* box -> value, places */
+{
+    struct box *box = lua_touserdata(L, 1);
+    lua_newtable(L); /* box places */
+    struct build b = {.L = L, .document = &box->document, .places = 2};
+    if (yaml_document_get_root_node(b.document) == NULL) lua_pushnil(L);
+    else push_node(&b, 1, 0); /* the root is node 1 */
+    lua_insert(L, -2); /* box value places */
+    return 2;
+}
+
+static int parse_failed(lua_State *L, const yaml_parser_t *p)
+{
+    const yaml_mark_t *m = p->error == YAML_READER_ERROR ? &p->mark : &p->problem_mark;
+    lua_pushnil(L);
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, p->problem != NULL ? p->problem : "not readable");
+    lua_setfield(L, -2, "message");
+    lua_pushinteger(L, (lua_Integer)m->line + 1);
+    lua_setfield(L, -2, "line");
+    lua_pushinteger(L, (lua_Integer)m->column + 1);
+    lua_setfield(L, -2, "column");
+    return 2;
+}
+
+/* "line:column: words" of fail_at() as {message=, line=, column=} */
+static int build_failed(lua_State *L)
+{
+    const char *text = lua_tostring(L, -1);
+    char *end = NULL;
+    long line = text != NULL ? strtol(text, &end, 10) : 0;
+    if (line <= 0 || *end != ':') return lua_error(L); /* out of memory */
+    long column = strtol(end + 1, &end, 10);
+    lua_pushnil(L);
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, end + 2);
+    lua_setfield(L, -2, "message");
+    lua_pushinteger(L, line);
+    lua_setfield(L, -2, "line");
+    lua_pushinteger(L, column);
+    lua_setfield(L, -2, "column");
+    return 2;
+}
+
+/* decode(text) -> value, places | nil, {message=, line=, column=}. Only the first document counts.
+ * places[table][key or index] is {line, column} of the key or item. An empty document is nil. */
+static int l_decode(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    lua_settop(L, 1);
+    luaL_argcheck(L, len <= MAX_TEXT, 1, "larger than 16 MiB");
+    lua_pushcfunction(L, l_build);
+    struct box *b = lua_newuserdatauv(L, sizeof *b, 0); /* text build box */
+    memset(b, 0, sizeof *b);
+    luaL_setmetatable(L, DOCUMENT_TYPE);
+    if (!yaml_parser_initialize(&b->parser)) return luaL_error(L, "not enough memory");
+    b->has_parser = true;
+    yaml_parser_set_input_string(&b->parser, (const unsigned char *)text, len);
+    if (!yaml_parser_load(&b->parser, &b->document)) {
+        if (b->parser.error == YAML_MEMORY_ERROR) return luaL_error(L, "not enough memory");
+        return parse_failed(L, &b->parser);
+    }
+    b->has_document = true;
+    return lua_pcall(L, 1, 2, 0) == LUA_OK ? 2 : build_failed(L);
+}
+
+int luaopen_perigee_yaml(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"decode", l_decode}, {NULL, NULL}};
+    bind_type(L, DOCUMENT_TYPE, (const luaL_Reg[]){{NULL, NULL}}, l_free);
+    luaL_newlib(L, functions);
+    return 1;
+}
