@@ -1,5 +1,5 @@
---- What clock and calendar on the wall show at an instant, in any time zone: what "usual for a Monday
---- at nine" and freeze windows go by. Instants are Unix seconds; without a zone it is UTC.
+--- What clock and calendar on the wall show at an instant, in any time zone: what "usual for a
+--- Monday at nine" and freeze windows go by. Instants are Unix seconds; without a zone it is UTC.
 local core = require 'perigee.calendar'
 
 ---@class calendar.Zone  a time zone, also for instants its file does not know yet
@@ -15,7 +15,7 @@ local core = require 'perigee.calendar'
 
 local calendar = {}
 
---- A time zone by its name in the tz database. Reads a small file each time, so keep what it returns.
+--- A time zone by its name in the tz database. Reads a small file each time: keep the zone.
 ---@type fun(name: string): calendar.Zone?, string?  nil and the reason where there is none
 calendar.zone = core.zone
 

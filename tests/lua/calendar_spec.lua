@@ -10,7 +10,8 @@ end
 
 -- What `date` says.
 local function date(t, name)
-  local pipe <close> = assert(io.popen(("TZ='%s' date -d @%d '+%%Y-%%m-%%d %%H:%%M:%%S %%u'"):format(name, t)))
+  local command = ("TZ='%s' date -d @%d '+%%Y-%%m-%%d %%H:%%M:%%S %%u'"):format(name, t)
+  local pipe <close> = assert(io.popen(command))
   return pipe:read('l')
 end
 
