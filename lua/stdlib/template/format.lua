@@ -9,7 +9,7 @@ local values = require 'template.values'
 local M = {}
 
 M.LIMIT = 65536 -- bytes
-local types, none, type_of = values.types, values.none, values.type_of
+local none, type_of = values.none, values.type_of
 -- Where a list or a sample would lie. Go's would be another at every expansion.
 local ADDRESS = 0xc000000000
 
@@ -86,7 +86,8 @@ function Printer:integer(n, base, verb)
     if base == 16 then digits = (verb == 'X' and '0X' or '0x') .. digits end
   end
   if verb == 'O' then digits = '0o' .. digits end
-  self:pad_with_spaces((negative and '-' or flags['+'] and '+' or flags[' '] and ' ' or '') .. digits)
+  local sign = negative and '-' or flags['+'] and '+' or flags[' '] and ' ' or ''
+  self:pad_with_spaces(sign .. digits)
 end
 
 function Printer:unicode(n)
@@ -97,9 +98,7 @@ function Printer:unicode(n)
   self:pad_with_spaces(text)
 end
 
-local INTEGER = {
-  v = 10, d = 10, b = 2, o = 8, O = 8, x = 16, X = 16,
-}
+local INTEGER = { v = 10, d = 10, b = 2, o = 8, O = 8, x = 16, X = 16 }
 
 function Printer:format_integer(n, verb, v)
   if INTEGER[verb] then
@@ -146,7 +145,6 @@ function Printer:float(x, verb, precision)
   if flags[' '] and sign == '+' and not flags['+'] then sign = ' ' end
   if number == 'NaN' or number == 'Inf' then
     local bare = number == 'NaN' and not flags[' '] and not flags['+']
-    if number == 'Inf' and sign == '+' and not flags['+'] then sign = '+' end
     return self:pad_with_spaces(bare and number or sign .. number)
   end
   if flags['#'] and verb ~= 'b' then number = with_point(number, verb, precision) end
@@ -362,9 +360,7 @@ end
 local function number_at(format, at)
   local digits = format:match('^%d+', at)
   if not digits then return nil, at end
-  if #digits > 7 or tonumber(digits:sub(1, -2)) and tonumber(digits:sub(1, -2)) > 1000000 then
-    return nil, #format + 1
-  end
+  if (tonumber(digits:sub(1, -2)) or 0) > 1000000 then return nil, #format + 1 end
   return tonumber(digits), at + #digits
 end
 
@@ -467,7 +463,8 @@ end
 ---@return string
 function M.sprintf(format, args)
   local p = printer()
-  local d = setmetatable({ format = format, args = args, at = 1, next = 1, reordered = false }, Directive)
+  local d = { format = format, args = args, at = 1, next = 1, reordered = false }
+  setmetatable(d, Directive)
   while d.at <= #format do
     local percent = format:find('%', d.at, true)
     p:write(format:sub(d.at, (percent or 0) - 1))

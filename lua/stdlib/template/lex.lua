@@ -2,7 +2,7 @@
 local quote = require 'template.quote'
 
 ---@class template.Token
----@field kind string   'text', 'left', 'right', 'space', 'word', 'error', 'eof', …; a keyword is its own kind
+---@field kind string   'text', 'left', 'right', 'space', 'word', …, 'error', 'eof', or a keyword
 ---@field text string   as it stands in the template; of an error, the message
 ---@field pos integer   where it begins, from 1
 
@@ -65,7 +65,9 @@ local function quoted_end(s, at, delimiter)
   end
 end
 
-local UNTERMINATED = { ['"'] = 'unterminated quoted string', ["'"] = 'unterminated character constant' }
+local UNTERMINATED = {
+  ['"'] = 'unterminated quoted string', ["'"] = 'unterminated character constant',
+}
 
 ---@param s string
 ---@return template.Token[]  the last is 'eof' or 'error'

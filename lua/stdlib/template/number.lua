@@ -6,10 +6,11 @@ local values = require 'template.values'
 local M = {}
 
 local BASES = { x = 16, o = 8, b = 2 }
-local MOST = { [2] = -1 >> 1, [8] = -1 >> 3, [10] = 1844674407370955161, [16] = -1 >> 4 } -- (2^64 - 1) / base
+-- (2^64 - 1) / base
+local MOST = { [2] = -1 >> 1, [8] = -1 >> 3, [10] = 1844674407370955161, [16] = -1 >> 4 }
 
 -- strconv.ParseInt and ParseUint at once, in base 0: the magnitude as an unsigned integer, whether
--- there is a minus, and whether there is a sign. nil when it is no integer or has more than 64 bits.
+-- there is a minus, and whether any sign. nil when it is no integer or has more than 64 bits.
 local function parse_integer(text)
   local sign, digits = text:match('^([+-]?)(.*)$')
   local base, prefix = 10, digits:match('^0([xXoObB])')
@@ -82,7 +83,8 @@ function M.parse(text, kind)
   local float = go_format.parse_float(text)
   if not float then return nil, 'illegal number syntax: ' .. quote.quote(text) end
   if not text:find('[.eEpP]') then return nil, 'integer overflow: ' .. quote.quote(text) end
-  return { text = text, float = float, int = whole(float), is_uint = float >= 0 and whole(float) ~= nil }
+  local int = whole(float)
+  return { text = text, float = float, int = int, is_uint = int ~= nil and int >= 0 }
 end
 
 return M

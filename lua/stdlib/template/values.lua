@@ -20,7 +20,8 @@ local T = {
   labels = { name = 'map[string]string', kind = 'map', zero = '' },
   args = { name = ANY_MAP, kind = 'map' },
   sample = {
-    name = '*template.sample', kind = 'pointer', plain = 'template.sample', fields = { 'Labels', 'Value' },
+    name = '*template.sample', kind = 'pointer', plain = 'template.sample',
+    fields = { 'Labels', 'Value' },
   },
   vector = { name = 'template.queryResult', kind = 'slice' },
   html = { name = 'template.HTML', kind = 'string' },
