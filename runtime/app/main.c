@@ -7,8 +7,8 @@
 
 #include <lauxlib.h>
 
+#include "app/daemon_module.h"
 #include "base/err.h"
-#include "bindings/bind.h"
 #include "host/loader.h"
 #include "host/state.h"
 #include "host/task.h"
@@ -65,7 +65,7 @@ int main(int argc, char **argv)
     struct state *s = NULL;
     struct run run = {.status = 1};
     signal(SIGPIPE, SIG_IGN);
-    if (loop_open(&host.loop) < 0 || state_open(&s, &host, bind_modules) < 0) {
+    if (loop_open(&host.loop) < 0 || state_open(&s, &host, app_modules) < 0) {
         fprintf(stderr, "perigee: cannot start: not enough memory\n");
         return 1;
     }

@@ -209,7 +209,7 @@ static int read_property(struct translator *t, bool inside)
 {
     const char *from = t->at, *name = from + 2;
     bool negated = from[1] == 'P';
-    if (name == t->end) return fail(t, "invalid escape sequence", from, t->end);
+    if (name == t->end) return fail(t, "invalid character class range", from, t->end);
     size_t n = width(name);
     t->at = name + n;
     if (*name == '{') {
@@ -268,6 +268,17 @@ static int read_posix(struct translator *t)
     t->at = close + 2;
     if (!listed(known, name, (size_t)(close - name)))
         return fail(t, "invalid character class range", from, t->at);
+    /* Those with letters as ranges: under (?i) they take in ſ and the Kelvin sign, as in Go. */
+    static const char *const ranges[][2] = {{"alnum:", "0-9A-Za-z"},
+                                            {"alpha:", "A-Za-z"},
+                                            {"lower:", "a-z"},
+                                            {"upper:", "A-Z"},
+                                            {"word:", "0-9A-Za-z_"}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (name == from + 2 && strncmp(name, ranges[i][0], strlen(ranges[i][0])) == 0) {
+            text_adds(&t->out, ranges[i][1]);
+            return 1;
+        }
     text_add(&t->out, from, (size_t)(t->at - from));
     return 1;
 }
@@ -389,6 +400,7 @@ static int read_perl_group(struct translator *t)
                 if (rc < 0) return rc;
             } else {
                 top(t)->flags = flags;
+                top(t)->atom = false; /* in a(?i)* Go repeats the a; here that is an error */
                 text_adds(&t->out, "(?");
             }
             add_flags(t, flags);
@@ -511,7 +523,10 @@ static int read_backslash(struct translator *t)
     default: break;
     }
     uint32_t rune;
-    if (perl_class(c) != NULL) {
+    if (c == 'W') { /* not [\W]: under (?i) it leaves out what \w takes in */
+        text_addf(&t->out, "[^%s]", perl_class('w'));
+        t->at += 2;
+    } else if (perl_class(c) != NULL) {
         text_addf(&t->out, "[%s]", perl_class(c));
         t->at += 2;
     } else {
@@ -735,8 +750,10 @@ static bool is_word(const char *s, size_t n)
     if ((unsigned char)*s < 0x80) return is_alnum((unsigned char)*s) || *s == '_';
     size_t w = width(s);
     if (w > n || !text_is_utf8(s, w)) return false;
+    static const char letters[] = "[\\pL\\p{Nd}]";
     struct regex *re = NULL;
-    bool word = regex_compile(&re, "[\\pL\\p{Nd}]", 12, NULL) == 0 && regex_match(re, s, w) == 1;
+    int rc = regex_compile(&re, letters, strlen(letters), NULL);
+    bool word = rc == 0 && regex_match(re, s, w) == 1;
     regex_free(re);
     return word;
 }

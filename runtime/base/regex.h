@@ -3,7 +3,8 @@
  * A pattern is read by Go's grammar and rewritten for PCRE2, so what compiles here compiles there,
  * means the same and, where it is wrong, is wrong in Go's words. Look-around, back references,
  * possessive and atomic groups, conditions, recursion and PCRE's verbs are errors, as in Go. Only
- * the names of groups may also be written (?<name>…), as in Go since 1.22.
+ * the names of groups may also be written (?<name>…), as in Go since 1.22. One difference is left:
+ * in (a*)* the last turn of the loop, which takes nothing, shows in the group.
  *
  * PCRE2 goes back where RE2 does not, so each operation has a budget of steps that grows with the
  * text only linearly: about 3 ms, and 1 µs more a byte. Texts that are not UTF-8 are matched as Go

@@ -21,6 +21,7 @@ const luaL_Reg bind_modules[] = {
     {"perigee.rules", luaopen_perigee_rules},
     {"perigee.store", luaopen_perigee_store},
     {"perigee.task", luaopen_perigee_task},
+    {"perigee.terminal", luaopen_perigee_terminal},
     {"perigee.url", luaopen_perigee_url},
     {"perigee.yaml", luaopen_perigee_yaml},
     {NULL, NULL},

@@ -22,6 +22,7 @@ int luaopen_perigee_regex(lua_State *L);
 int luaopen_perigee_rules(lua_State *L);
 int luaopen_perigee_store(lua_State *L);
 int luaopen_perigee_task(lua_State *L);
+int luaopen_perigee_terminal(lua_State *L);
 int luaopen_perigee_url(lua_State *L);
 int luaopen_perigee_yaml(lua_State *L);
 

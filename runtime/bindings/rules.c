@@ -63,7 +63,7 @@ static struct budget_limits limits(lua_State *L, int i)
     };
 }
 
-/* cell:run(source, limits) -> {declarations=, files=} | nil, fault */
+/* cell:run(source, limits) -> {declarations=, files=} [, fault]: what was declared until it failed */
 static int l_run(lua_State *L)
 {
     struct cell *c = check(L);
@@ -71,7 +71,9 @@ static int l_run(lua_State *L)
     const char *source = luaL_checklstring(L, 2, &len);
     struct budget_limits l = limits(L, 3);
     struct fault f;
-    return cell_run(c, source, len, &l, L, &f) < 0 ? push_fault(L, &f) : 1;
+    if (cell_run(c, source, len, &l, L, &f) == 0) return 1;
+    fault_push(L, &f);
+    return 2;
 }
 
 /* cell:call(limits, function number, value…) -> true, result… | nil, fault */

@@ -24,7 +24,7 @@ struct cell {
     struct fault *fault;
 };
 
-static const char functions_key, run_key; /* of the registry: what sandbox.lua returned */
+static const char functions_key, run_key, declared_key; /* of the registry: sandbox.lua's results */
 
 static struct cell *cell_of(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
@@ -166,9 +166,11 @@ static int l_prepare(lua_State *L)
     luaL_newlibtable(L, host_functions); /* chunk host */
     lua_pushlightuserdata(L, c);
     luaL_setfuncs(L, host_functions, 1);
-    lua_call(L, 1, 2); /* run functions */
-    luaL_checktype(L, -2, LUA_TFUNCTION);
+    lua_call(L, 1, 3); /* run functions declared */
+    luaL_checktype(L, -3, LUA_TFUNCTION);
+    luaL_checktype(L, -2, LUA_TTABLE);
     luaL_checktype(L, -1, LUA_TTABLE);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &declared_key);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &functions_key);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &run_key);
     return 0;
@@ -260,8 +262,8 @@ static int l_invoke(lua_State *L)
         lua_rawgetp(L, LUA_REGISTRYINDEX, &run_key);
         lua_pushlstring(L, v->source, v->len);
         lua_pushstring(L, v->cell->name);
-        lua_call(L, 2, 1);
-        return 1;
+        lua_call(L, 2, 0);
+        return 0;
     }
     lua_rawgetp(L, LUA_REGISTRYINDEX, &functions_key);
     if (lua_rawgeti(L, -1, v->function) != LUA_TFUNCTION)
@@ -344,10 +346,16 @@ int cell_run(struct cell *c, const char *source, size_t len, const struct budget
              lua_State *to, struct fault *f)
 {
     struct invocation v = {.cell = c, .fault = f, .source = source, .len = len};
+    struct fault late = {0};
     c->loading = true;
     int rc = invoke(&v, limits);
     c->loading = false;
-    return rc < 0 ? rc : deliver(c, to, 1, "the file's declarations", f);
+    lua_settop(c->L, 0);
+    lua_rawgetp(c->L, LUA_REGISTRYINDEX, &declared_key);
+    if (deliver(c, to, 1, "the file's declarations", &late) == 0) return rc;
+    lua_pushnil(to);
+    if (rc == 0) *f = late;
+    return -EINVAL;
 }
 
 int cell_call(struct cell *c, lua_State *engine, int function, int first,

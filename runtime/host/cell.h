@@ -30,8 +30,9 @@ struct cell_options {
 int cell_open(struct cell **out, const struct cell_options *o, struct err *e);
 void cell_close(struct cell *c); /* NULL is fine */
 
-/* Runs the file once. 0 with { declarations = {…}, files = { path = digest } } pushed on `to`, or
- * -EINVAL with the fault. Raises nothing. */
+/* Runs the file once. Pushes on `to` what sandbox.lua has gathered, { declarations = {…}, files =
+ * { path = digest } }, also where the file failed half way: 0, or -EINVAL with the fault. nil is
+ * pushed where it cannot be had. Raises nothing. */
 int cell_run(struct cell *c, const char *source, size_t len, const struct budget_limits *limits,
              lua_State *to, struct fault *f);
 

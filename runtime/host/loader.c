@@ -31,10 +31,10 @@ static int l_search(lua_State *L)
     return 2;
 }
 
-void loader_install(lua_State *L, const luaL_Reg *c_modules)
+void loader_install(lua_State *L, const luaL_Reg *const *c_modules)
 {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
-    luaL_setfuncs(L, c_modules, 0);
+    for (; *c_modules != NULL; c_modules++) luaL_setfuncs(L, *c_modules, 0);
     lua_pop(L, 1);
     lua_getglobal(L, LUA_LOADLIBNAME); /* package */
     lua_getfield(L, -1, "searchers");  /* package searchers */

@@ -29,7 +29,7 @@ struct state *state_of(lua_State *L)
 static int l_open(lua_State *L)
 {
     struct state *s = lua_touserdata(L, 1);
-    const luaL_Reg *c_modules = lua_touserdata(L, 2);
+    const luaL_Reg *const *c_modules = lua_touserdata(L, 2);
     lua_pushlightuserdata(L, s);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
     luaL_openlibs(L);
@@ -38,7 +38,7 @@ static int l_open(lua_State *L)
     return 0;
 }
 
-int state_open(struct state **out, struct host *host, const void *c_modules)
+int state_open(struct state **out, struct host *host, const luaL_Reg *const *c_modules)
 {
     struct state *s = xcalloc(1, sizeof *s);
     s->host = host;

@@ -3,6 +3,7 @@
 #ifndef HOST_STATE_H
 #define HOST_STATE_H
 
+#include <lauxlib.h>
 #include <lua.h>
 
 #include "base/err.h"
@@ -26,8 +27,8 @@ struct state {
     struct tasks *tasks;
 };
 
-/* c_modules: the table of "perigee.…" openers (bindings/bind.h). 0 or -ENOMEM. */
-int state_open(struct state **out, struct host *host, const void *c_modules);
+/* c_modules: tables of "perigee.…" openers, NULL behind the last. 0 or -ENOMEM. */
+int state_open(struct state **out, struct host *host, const luaL_Reg *const *c_modules);
 /* Cancels its tasks and frees everything. NULL is fine. */
 void state_close(struct state *s);
 

@@ -71,6 +71,7 @@ static void make_ready(struct task *t)
 {
     t->state = TASK_READY;
     list_append(&t->tasks->ready, &t->link);
+    loop_hurry(t->tasks->loop);
 }
 
 void op_finish(struct op *op)
@@ -311,7 +312,7 @@ int task_raise(struct task *t, lua_State *L)
 
 /* What became ready before this turn; what becomes ready by it is for the next one, so that the
  * loop's events are never starved. */
-static bool turn(void *ud)
+static void turn(void *ud)
 {
     struct tasks *tasks = ud;
     struct list batch;
@@ -326,7 +327,6 @@ static bool turn(void *ud)
         list_remove(&t->link);
         go(t);
     }
-    return !list_empty(&tasks->ready);
 }
 
 struct tasks *tasks_new(lua_State *L, struct loop *loop)

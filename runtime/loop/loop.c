@@ -22,9 +22,10 @@ struct loop {
     uv_loop_t uv;
     uv_prepare_t before_wait;
     uv_check_t after_wait;
-    uv_idle_t busy; /* active while a hook has more to do: then the loop does not wait */
+    uv_idle_t busy; /* active while there is a hurry: then the loop does not wait */
     struct turn *turns;
     size_t n_hooks, turns_capacity;
+    bool hurry;
     const bool *stop;
     atomic_uint_fast64_t n_turns;
     atomic_bool waiting;
@@ -32,12 +33,13 @@ struct loop {
 
 static void on_busy(uv_idle_t *idle) { (void)idle; }
 
+/* True when a hook has left more to do. */
 static bool run_turn(struct loop *l)
 {
-    bool more = false;
+    l->hurry = false;
     for (size_t i = 0; i < l->n_hooks; i++) /* a hook may add hooks, and take any away */
-        if (l->turns[i].fn != NULL && l->turns[i].fn(l->turns[i].ud)) more = true;
-    return more;
+        if (l->turns[i].fn != NULL) l->turns[i].fn(l->turns[i].ud);
+    return l->hurry;
 }
 
 static void on_before_wait(uv_prepare_t *prepare)
@@ -129,6 +131,8 @@ void loop_off_turn(struct loop *l, loop_turn_fn *fn, void *ud)
     for (size_t i = 0; i < l->n_hooks; i++)
         if (l->turns[i].fn == fn && l->turns[i].ud == ud) l->turns[i].fn = NULL;
 }
+
+void loop_hurry(struct loop *l) { l->hurry = true; }
 
 const atomic_uint_fast64_t *loop_turns(const struct loop *l) { return &l->n_turns; }
 const atomic_bool *loop_is_waiting(const struct loop *l) { return &l->waiting; }

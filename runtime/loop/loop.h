@@ -21,11 +21,12 @@ uv_loop_t *loop_uv(struct loop *l);
 /* Runs until *stop (looked at once a turn) or nothing is left to wait for. */
 void loop_run(struct loop *l, const bool *stop);
 
-/* Called once a turn before the loop waits. True: there is more to do at once, do not wait. Hooks
- * are few and live until removed. */
-typedef bool loop_turn_fn(void *ud);
+/* Called once a turn before the loop waits. Hooks are few and live until removed. */
+typedef void loop_turn_fn(void *ud);
 void loop_on_turn(struct loop *l, loop_turn_fn *fn, void *ud);
 void loop_off_turn(struct loop *l, loop_turn_fn *fn, void *ud);
+/* There is work for the hooks: the loop does not wait before the next turn. */
+void loop_hurry(struct loop *l);
 
 /* How many turns have begun: a watchdog compares it from its own thread. */
 const atomic_uint_fast64_t *loop_turns(const struct loop *l);

@@ -143,12 +143,18 @@ static void finish_done(struct http_client *c)
 
 /* -- curl on the loop -- */
 
-static void on_closed(uv_handle_t *h) { ((struct http_client *)h->data)->open_handles--; }
+/* The last handle to be closed takes the client with it. */
+static void let_go(struct http_client *c)
+{
+    if (--c->open_handles == 0) free(c);
+}
+
+static void on_closed(uv_handle_t *h) { let_go(h->data); }
 
 static void on_watch_closed(uv_handle_t *h)
 {
     struct socket_watch *w = h->data;
-    w->client->open_handles--;
+    let_go(w->client);
     free(w);
 }
 
@@ -245,6 +251,8 @@ int http_client_open(struct http_client **out, struct loop *l)
     return 0;
 }
 
+const char *http_client_library(void) { return curl_version(); }
+
 void http_client_close(struct http_client *c)
 {
     if (c == NULL) return;
@@ -252,8 +260,6 @@ void http_client_close(struct http_client *c)
     while (!list_empty(&c->calls)) free_call(LIST_ITEM(c->calls.next, struct http_call, link));
     curl_multi_cleanup(c->multi); /* removes its sockets through watch_socket() */
     uv_close((uv_handle_t *)&c->timer, on_closed);
-    while (c->open_handles > 0) uv_run(loop_uv(c->loop), UV_RUN_NOWAIT);
-    free(c);
 }
 
 /* -- one request -- */

@@ -284,7 +284,11 @@ static int port_of(int fd)
     return ntohs(((struct sockaddr_in *)(void *)&a)->sin_port); /* the same place in both families */
 }
 
-static void on_closed(uv_handle_t *h) { ((struct http_server *)h->data)->open_handles--; }
+static void on_closed(uv_handle_t *h) /* the last one takes the server with it */
+{
+    struct http_server *s = h->data;
+    if (--s->open_handles == 0) free(s);
+}
 
 int http_server_open(struct http_server **out, struct loop *l, const struct http_server_options *o,
                      http_handler_fn *handler, void *ud, struct err *e)
@@ -330,6 +334,7 @@ int http_server_open(struct http_server **out, struct loop *l, const struct http
     return 0;
 }
 
+const char *http_server_library(void) { return MHD_get_version(); }
 int http_server_port(const struct http_server *s) { return s->port; }
 
 void http_server_pause(struct http_server *s)
@@ -356,8 +361,6 @@ void http_server_close(struct http_server *s)
     uv_close((uv_handle_t *)&s->poll, on_closed);
     uv_close((uv_handle_t *)&s->timer, on_closed);
     uv_close((uv_handle_t *)&s->sweep, on_closed);
-    while (s->open_handles > 0) uv_run(loop_uv(s->loop), UV_RUN_NOWAIT);
-    free(s);
 }
 
 /* -- the exchange -- */

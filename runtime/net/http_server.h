@@ -29,6 +29,7 @@ typedef void http_handler_fn(void *ud, struct http_exchange *x);
 
 int http_server_open(struct http_server **out, struct loop *l, const struct http_server_options *o,
                      http_handler_fn *handler, void *ud, struct err *e);
+const char *http_server_library(void); /* its version */
 int http_server_port(const struct http_server *s);
 void http_server_pause(struct http_server *s); /* takes no new connections; the open ones go on */
 /* Ends all connections. Exchanges that are not answered yet stay valid until they are. */

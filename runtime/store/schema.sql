@@ -1,0 +1,101 @@
+-- migration 1
+-- Times are Unix seconds; JSON columns hold what the engine's Lua wrote.
+
+-- One row a signal (or a playbook's metric trigger): its last evaluation and the state of every series.
+create table signals (
+  name text primary key,
+  claimed_at real not null default 0,    -- the slot that an evaluation was begun for
+  claimed_by text not null default '',   -- by which process
+  evaluated_at real not null default 0,  -- the slot that an evaluation was finished for
+  health text not null default 'unknown',
+  error text not null default '',
+  seconds real not null default 0,       -- how long the last evaluation took
+  state text not null default '{}'
+) without rowid;
+
+create table models (
+  signal text not null,
+  digest text not null,                  -- of the query and the detector that it was learned for
+  fitted_at real not null,
+  models text not null,                  -- by the key of the series
+  primary key (signal)
+) without rowid;
+
+create table incidents (
+  id text primary key,
+  name text not null,
+  group_key text not null,
+  state text not null,
+  opened_at real not null,
+  resolved_at real,
+  updated_at real not null,
+  data text not null
+) without rowid;
+create index incidents_by_group on incidents (name, group_key, opened_at);
+create index incidents_by_state on incidents (state, updated_at);
+
+create table plans (
+  id text primary key,
+  digest text not null,
+  playbook text not null,
+  incident_id text,
+  target text not null,                  -- what the cooldown of the playbook counts by
+  trust text not null,
+  state text not null,
+  reason text not null default '',
+  actions text not null,                 -- never changes once it is here
+  created_at real not null,
+  expires_at real not null,
+  due_at real                            -- when the engine looks at it next; null: never
+) without rowid;
+create index plans_by_state on plans (state, due_at);
+create index plans_by_incident on plans (incident_id);
+create index plans_by_playbook on plans (playbook, created_at);
+
+create table decisions (
+  plan_id text not null references plans (id),
+  position integer not null,
+  who text not null,
+  via text not null,
+  decision text not null,
+  reason text not null default '',
+  at real not null,
+  primary key (plan_id, position)
+) without rowid;
+
+-- The journal: a row before an action starts, completed after it has ended.
+create table actions (
+  plan_id text not null references plans (id),
+  position integer not null,
+  direction text not null,               -- 'forward' or 'revert'
+  name text not null,
+  target text not null,
+  state text not null,                   -- 'started', 'succeeded', 'failed', 'unknown'
+  process text not null,                 -- which process began it
+  started_at real not null,
+  ended_at real,
+  outcome text not null default '',
+  primary key (plan_id, position, direction)
+) without rowid;
+create index actions_by_time on actions (started_at);
+create index actions_by_target on actions (target, started_at);
+
+create table audit (
+  sequence integer primary key,
+  record text not null,                  -- canonical JSON, without the hash
+  hash text not null
+);
+
+-- Rules that are switched off, and how many faults running they have come to.
+create table rule_faults (
+  rule text primary key,
+  digest text not null,                  -- of the file: another one starts anew
+  running integer not null,
+  switched_off_at real,
+  reason text not null default ''
+) without rowid;
+
+create table settings (
+  name text primary key,
+  value text not null
+) without rowid;

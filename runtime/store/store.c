@@ -122,6 +122,8 @@ int store_open(struct store **out, const char *path, const char *sql, size_t sql
     return 0;
 }
 
+const char *store_library(void) { return sqlite3_libversion(); }
+
 static void free_statement(void *value)
 {
     struct statement *st = value;

@@ -72,14 +72,15 @@ local function build(o)
     return { models = models }
   end
 
-  local function verdicts(model, value, time)
+  local function verdicts(model, value, time, labels)
     local said, missing = {}, nil
     for i, part in ipairs(parts) do
       local m = model and model.models[i] or nil
       if m and m.missing then
         missing = missing or m.missing
       else
-        local v = part.judge(m or nil, value, time)
+        local v, fault = part.judge(m or nil, value, time, labels)
+        if not v then return nil, fault end
         if v.confidence then said[#said + 1] = v else missing = missing or v.reason end
       end
     end
@@ -87,8 +88,9 @@ local function build(o)
   end
 
   --- The k-th largest of what the parts say: k of them are at least as odd as that.
-  local function judge(model, value, time)
-    local said, missing = verdicts(model, value, time)
+  local function judge(model, value, time, labels)
+    local said, missing = verdicts(model, value, time, labels)
+    if not said then return nil, missing end
     local odd, reasons = 0, {}
     for _, v in ipairs(said) do
       if v.is_anomaly then odd, reasons[#reasons + 1] = odd + 1, v.reason end

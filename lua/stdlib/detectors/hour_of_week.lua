@@ -34,7 +34,7 @@ local function build(o)
     for h = 0, HOURS - 1 do hours[h] = {} end
     for i, value in ipairs(values) do
       if value == value then
-        local hour = hours[zone:hour_of_week(times[i])]
+        local hour = hours[calendar.hour_of_week(times[i], zone)]
         hour[#hour + 1] = value
       end
     end
@@ -74,7 +74,7 @@ local function build(o)
 
   ---@return Verdict
   local function judge(model, value, time)
-    local h = zone:hour_of_week(time)
+    local h = calendar.hour_of_week(time, zone)
     local median, scale = model.median[h + 1], model.scale[h + 1]
     if not median then return types.no_baseline 'no history for this hour of the week' end
     local deviation = (value - median) / scale

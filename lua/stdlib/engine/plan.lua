@@ -27,6 +27,9 @@ local function read_action(item)
   local args, problems = check.apply(item.options, action.spec)
   local message = #problems == 0 and action.check and action.check(args)
   if message then problems[1] = { path = {}, message = message } end
+  if #problems == 0 and not pcall(json.encode, item.options) then
+    problems[1] = { path = {}, message = 'the arguments cannot be written as JSON' }
+  end
   for _, p in ipairs(problems) do p.message = ('%s: %s'):format(item.name, p.message) end
   if #problems > 0 then return nil, problems end
   return { name = item.name, args = plain(item.options) }

@@ -1,7 +1,7 @@
 --- Runs first in every cell and decides what a rule file can see: the bounded libraries that are there
 --- already, the words of rules/vocabulary.lua, print, and a `require` for the rules folder and the pure
---- parts of the standard library. Given the host's few functions; returns what runs the file, and the
---- table of its functions, which the engine calls by number.
+--- parts of the standard library. Given the host's few functions; returns what runs the file, the table
+--- of its functions, which the engine calls by number, and what it has declared.
 local host = ...
 
 local here, file_of, stdlib, c_module, compile = host.here, host.file, host.stdlib, host.c_module, host.compile
@@ -167,7 +167,6 @@ local function run(source, name)
     error(('%s:%d: %s "%s" is only named: a table { … } must follow to declare it'):format(
       unfinished[first], first.line, first.to, first.name), 0)
   end
-  return { declarations = declarations, files = files }
 end
 
-return run, functions
+return run, functions, { declarations = declarations, files = files }

@@ -31,6 +31,7 @@ local function data_of(v, kind) return type(v) == 'table' and v.kind == kind end
 local function template_rule()
   return { test = function(v)
     if type(v) ~= 'string' then return check.expected('a text', v) end
+    if not v:find('{{', 1, true) then return nil, { expand = function() return v end } end
     local compiled, message = template.compile(v)
     if not compiled then
       return message.message, nil, { { path = {}, message = message.message, at = message } }
@@ -97,12 +98,38 @@ local function build_parts(options, ctx, problems)
   return out
 end
 
+--- The verdict that a rule's own function has given: true or false, or the whole of it.
+local function own_verdict(result, value)
+  if type(result) == 'boolean' then
+    return { is_anomaly = result, anomaly_score = result and 1 or 0, confidence = 100,
+      reason = ('%s is %s'):format(units.number_text(value), result and 'odd, says the rule' or 'fine, says the rule') }
+  end
+  if type(result) ~= 'table' or type(result.is_anomaly) ~= 'boolean' then
+    return nil, check.expected('true, false or { is_anomaly = …, anomaly_score = …, confidence = …, reason = … }', result)
+  end
+  local score, confidence = result.anomaly_score, result.confidence
+  if score ~= nil and (type(score) ~= 'number' or score ~= score or math.abs(score) == math.huge) then
+    return nil, 'anomaly_score: ' .. check.expected('a finite number', score)
+  end
+  if confidence ~= nil and not (type(confidence) == 'number' and confidence >= 0 and confidence <= 100) then
+    return nil, 'confidence: ' .. check.expected('a number from 0 to 100', confidence)
+  end
+  return { is_anomaly = result.is_anomaly, anomaly_score = score or (result.is_anomaly and 1 or 0),
+    confidence = confidence or 100, reason = tostring(result.reason or 'says the rule') }
+end
+
 --- A rule's own function as a detector. It is called in its cell, with the value and what is known of
---- it, and returns whether it is odd, or a whole verdict.
+--- it, and returns whether it is odd.
 local function own_function(value, ctx)
   local call = ctx.callable(value)
   return { name = 'function', options = {}, judge = function(_, x, time, labels)
-    return call(x, { labels = labels, time = time })
+    local result, fault = call(x, { labels = labels, time = time })
+    if fault then return nil, fault end
+    local verdict, message = own_verdict(result, x)
+    if not verdict then
+      return nil, { kind = 'error', file = ctx.file, line = ctx.line, message = 'the detector returned: ' .. message }
+    end
+    return verdict
   end }
 end
 
@@ -165,6 +192,15 @@ local function warn_value_in_labels(body)
   return warnings
 end
 
+--- The labels that are the same for every series.
+local function constant_labels(labels)
+  local out = {}
+  for name, text in pairs(labels or {}) do
+    if not text:find('{{', 1, true) then out[name] = text end
+  end
+  return out
+end
+
 local function signal(declaration, ctx)
   local body = declaration.body
   local def, problems = check.apply(body, {
@@ -181,7 +217,10 @@ local function signal(declaration, ctx)
     problems[#problems + 1] = { path = { 'detector' }, message = ('history / step is %d samples a series; at most 100000')
       :format(h.range // h.step) }
   end
-  if #problems == 0 then def.model_digest = model_digest(body, declaration, ctx) end
+  if #problems == 0 then
+    def.model_digest = model_digest(body, declaration, ctx)
+    def.constant_labels = constant_labels(body.labels)
+  end
   return def, problems, warn_value_in_labels(body)
 end
 
@@ -293,8 +332,10 @@ local READERS = { signal = signal, incident = incident, playbook = playbook }
 
 ---@class schema.Context
 ---@field every number           seconds between evaluations where a declaration says nothing
+---@field file string, line integer   of the declaration
 ---@field file_digest string
----@field callable fun(f: table): function  a rule's function, as one that the engine calls
+---@field callable fun(f: table): fun(...): any, table?  a rule's function as one that the engine calls:
+---       its result, or nil and the fault
 
 --- The definition of one declaration and what is wrong with it.
 ---@param declaration { kind: string, name: string, file: string, line: integer, body: table }
@@ -304,6 +345,7 @@ local READERS = { signal = signal, incident = incident, playbook = playbook }
 ---@return check.Problem[] warnings
 function schema.read(declaration, ctx)
   local def, problems, warnings = READERS[declaration.kind](declaration, ctx)
+  def.texts = { labels = declaration.body.labels, annotations = declaration.body.annotations }
   def.kind, def.name, def.file, def.line = declaration.kind, declaration.name, declaration.file, declaration.line
   return def, problems, warnings
 end

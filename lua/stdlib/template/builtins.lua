@@ -22,6 +22,8 @@ local function plain(v) -- a basic value without its box
   return v.text or v.n
 end
 
+local function is_none(v) return v == none or v == values.nil_any end
+
 local function is_nil(v)
   return v == none or type(v) == 'table' and v.null == true
 end
@@ -40,16 +42,16 @@ local function equal(a, b)
     return plain(a) == plain(b)
   end
   if BASIC[ka] or BASIC[kb] then
-    if a ~= none and b ~= none then return incompatible() end
+    if not is_none(a) and not is_none(b) then return incompatible() end
     return false
   end
-  if ka ~= kb and a ~= none and b ~= none then
-    local shown_a, shown_b = format.sprint { a }, format.sprint { b }
+  if ka ~= kb and not is_none(a) and not is_none(b) then
+    local shown_a, shown_b = format.sprintf('%s', { a }), format.sprint { b }
     return nil, ('non-comparable types %s: %s, %s: %s'):format(shown_a, ta.name, tb.name, shown_b)
   end
   if is_nil(a) or is_nil(b) then return is_nil(a) == is_nil(b) end
   if kb == 'pointer' then return a == b end
-  return nil, ('non-comparable type %s: %s'):format(format.sprint { b }, tb.name)
+  return nil, ('non-comparable type %s: %s'):format(format.sprintf('%s', { b }), tb.name)
 end
 
 local function eq(_, a, ...)
@@ -99,7 +101,7 @@ local function ge(_, a, b)
 end
 
 local function len(_, v)
-  if type(v) == 'table' and v.null and v.type.kind == 'pointer' then
+  if v == values.nil_any or type(v) == 'table' and v.null and v.type.kind == 'pointer' then
     return nil, 'len of nil pointer'
   end
   if v == none then return nil, NIL_TYPE end
@@ -110,7 +112,7 @@ end
 
 -- An index into a list or a string, from 0 to `most`.
 local function check_index(i, most)
-  if i == none then return nil, 'cannot index slice/array with nil' end
+  if is_none(i) then return nil, 'cannot index slice/array with nil' end
   local kind = type_of(i).kind
   if kind ~= 'int' and kind ~= 'uint' then
     return nil, 'cannot index slice/array with type ' .. type_of(i).name
@@ -123,7 +125,7 @@ end
 local function element(v, i)
   local kind = type_of(v).kind
   if kind == 'map' then
-    if i == none then return nil, 'value is nil; should be of type string' end
+    if is_none(i) then return nil, 'value is nil; should be of type string' end
     if type(i) ~= 'string' then
       return nil, ('value has type %s; should be string'):format(type_of(i).name)
     end
@@ -143,10 +145,10 @@ local function element(v, i)
 end
 
 local function index(_, v, ...)
-  if v == none then return nil, 'index of untyped nil' end
+  if is_none(v) then return nil, 'index of untyped nil' end
   local message
   for i = 1, select('#', ...) do
-    if v == none then return nil, 'index of nil pointer' end
+    if is_none(v) then return nil, 'index of nil pointer' end
     v, message = element(v, (select(i, ...)))
     if v == nil then return nil, message end
   end
@@ -155,7 +157,7 @@ end
 
 local function slice(_, v, ...)
   local n = select('#', ...)
-  if v == none then return nil, 'slice of untyped nil' end
+  if is_none(v) then return nil, 'slice of untyped nil' end
   if n > 3 then return nil, 'too many slice indexes: ' .. n end
   local kind = type_of(v).kind
   if kind == 'string' and n == 3 then return nil, 'cannot 3-index slice a string' end
@@ -176,26 +178,26 @@ local function slice(_, v, ...)
   return { type = v.type, items = table.move(v.items, from + 1, to, 1, {}) }
 end
 
---- What an action prints: a pointer as what it points to, no value as "<no value>".
+-- What is printed for a value outside of print: of a pointer what it points to, and words for none.
+local function printable(v)
+  if v == none then return '<no value>' end
+  local t = type_of(v)
+  if t.kind ~= 'pointer' or not t.fields or v.null then return v end
+  local struct = { name = t.plain, kind = 'struct', fields = t.fields }
+  return { type = struct, Labels = v.Labels, Value = v.Value }
+end
+
+--- What an action prints.
 ---@return string
 local function printed(v)
   if type(v) == 'string' then return v end
-  if v == none then return '<no value>' end
-  local t = type_of(v)
-  if t.kind == 'pointer' and t.fields and not v.null then
-    local struct = { name = t.plain, kind = 'struct', fields = t.fields }
-    v = { type = struct, Labels = v.Labels, Value = v.Value }
-  end
-  return format.sprint { v }
+  return format.sprint { printable(v) }
 end
 
 -- The arguments of html, js and urlquery as one text.
 local function joined(...)
-  if select('#', ...) == 1 then return printed((...)) end
   local args = { ... }
-  for i, v in ipairs(args) do
-    if v == none or type_of(v).kind == 'pointer' then args[i] = printed(v) end
-  end
+  for i, v in ipairs(args) do args[i] = printable(v) end
   return format.sprint(args)
 end
 
@@ -257,7 +259,7 @@ local functions = {
     parameters = { 'value' },
     variadic = 'value',
     call = function(_, v)
-      if v == none then return nil, 'call of nil' end
+      if is_none(v) then return nil, 'call of nil' end
       return nil, 'non-function of type ' .. type_of(v).name
     end,
   },

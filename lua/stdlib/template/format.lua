@@ -91,7 +91,9 @@ function Printer:integer(n, base, verb)
 end
 
 function Printer:unicode(n)
-  local text = 'U+' .. ('%0' .. math.min(math.max(self.precision or 4, 4), 99) .. 'X'):format(n)
+  local text = ('%04X'):format(n)
+  if self.precision and self.precision > M.LIMIT then self:padding(self.precision) end
+  text = 'U+' .. ('0'):rep((self.precision or 0) - #text) .. text
   if self.flags['#'] and n >= 0 and n <= 0x10FFFF and quote.is_printable(n) then
     text = ("%s '%s'"):format(text, utf8.char(n))
   end
@@ -291,6 +293,7 @@ function Printer:value(v, verb, depth)
     return self:bad_verb(verb, v)
   end
   if kind == 'invalid' then
+    if depth > 0 then return self:write(self.flags.sharp_v and 'interface {}(nil)' or '<nil>') end
     if verb == 'v' then return self:pad('<nil>') end
     return self:bad_verb(verb, v)
   end
@@ -320,6 +323,7 @@ end
 function Printer:argument(v, verb)
   if v == none and verb == 'T' then return self:pad('<nil>') end
   if v ~= none and verb == 'T' then return self:format_string(type_of(v).name, 's', v) end
+  if verb == 'w' then return self:bad_verb(verb, v) end -- it is for errors
   local kind = type_of(v).kind
   if v ~= none and verb == 'p' then
     if kind == 'map' or kind == 'slice' or kind == 'pointer' then return self:pointer(v, 'p') end

@@ -20,7 +20,7 @@ local NIL_POINTER = 'runtime error: invalid memory address or nil pointer derefe
 ---@return string? message
 local function to_float(v)
   local kind = math.type(v)
-  if kind then return v + 0.0 end
+  if kind then return v * 1.0 end
   if type(v) ~= 'string' then return nil, ("can't convert %s to float"):format(type_of(v).name) end
   local x, message = go_format.parse_float(v)
   if x then return x end
@@ -50,7 +50,7 @@ local function to_int64(x)
 end
 
 -- Go's / and % round towards zero, Lua's down.
-local function div(a, b) return a < 0 and -(-a // b) or a // b end
+local function div(a, b) return a // b + (a < 0 and a % b ~= 0 and 1 or 0) end
 local function rem(a, b) return math.fmod(a, b) end
 
 local function digits4(x) return go_format.float(x, 'g', 4) end
@@ -200,7 +200,7 @@ M.reReplaceAll = {
 }
 
 local function sample(row)
-  return { type = types.sample, Labels = values.labels(row.Labels), Value = row.Value + 0.0 }
+  return { type = types.sample, Labels = values.labels(row.Labels), Value = row.Value * 1.0 }
 end
 
 M.query = {

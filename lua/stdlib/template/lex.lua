@@ -114,8 +114,11 @@ return function(s)
       return add('space', at, s:find('^%-}}', spaces) and spaces - 1 or spaces), depth
     end
     if c == '(' then return add('left_paren', at, at + 1), depth + 1 end
-    if c == ')' and depth == 0 then return fail(at, "unexpected right paren U+0029 ')'") end
-    if c == ')' then return add('right_paren', at, at + 1), depth - 1 end
+    if c == ')' then
+      add('right_paren', at, at + 1)
+      if depth == 0 then return fail(at, "unexpected right paren U+0029 ')'") end
+      return at + 1, depth - 1
+    end
     if MARKS[c] then return add(MARKS[c], at, at + 1), depth end
     if c == ':' then
       if s:sub(at + 1, at + 1) ~= '=' then return fail(at, 'expected :=') end

@@ -64,7 +64,7 @@ function M.parse(text, kind)
     return { text = text, int = code, is_uint = true, float = code + 0.0 }
   end
   if kind == 'complex' then
-    local re, im = text:match('^(.+[^eEpP])([+-].*)i$')
+    local re, im = text:match('^(.*[^eEpP])([+-].*)i$')
     re, im = go_format.parse_float(re or ''), go_format.parse_float(im or '')
     if not re or not im then return nil, 'syntax error scanning complex number' end
     return complex(text, re, im)

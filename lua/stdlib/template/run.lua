@@ -11,6 +11,7 @@ local source = parse.source
 local MAX_STEPS = 100000   -- nodes, arguments, and 16 bytes of text each
 local MAX_OUTPUT = 65536   -- bytes, of the whole and of any text on the way
 local MAX_DEPTH = 500      -- templates within templates
+local ANY = values.nil_any.type.name
 
 ---@class template.Run
 ---@field data table          what the caller gave
@@ -70,7 +71,8 @@ end
 
 -- Is the value one the parameter takes? Lua's nil as the type: any.
 function Run:check(v, parameter)
-  if parameter == 'any' or parameter == 'value' or not parameter then return v end
+  if parameter == 'value' or not parameter then return v end
+  if parameter == 'any' then return v == values.nil_any and none or v end
   if parameter == 'string' and type(v) == 'string' then return v end
   local expected = types[parameter]
   local t = type_of(v)
@@ -138,10 +140,14 @@ function Run:argument(dot, node, parameter)
   return self:check(v, parameter)
 end
 
--- One field of a value; `given` when it is the last and something is given to it.
-function Run:field(receiver, name, given)
+-- One field of a value; `given` when it is the last and something is given to it, `boxed` when the
+-- value is what args keeps.
+function Run:field(receiver, name, given, boxed)
   if receiver == none then return none end
   local t = type_of(receiver)
+  if receiver == values.nil_any then
+    self:fail(('nil pointer evaluating %s.%s'):format(t.name, name))
+  end
   if t.kind == 'map' then
     if given then self:fail(name .. ' is not a method but has arguments') end
     local v = receiver.items[name]
@@ -156,14 +162,16 @@ function Run:field(receiver, name, given)
       end
     end
   end
-  self:fail(("can't evaluate field %s in type %s"):format(name, t.name))
+  self:fail(("can't evaluate field %s in type %s"):format(name, boxed and ANY or t.name))
 end
 
 function Run:chain(receiver, node, count, final)
-  local fields = node.fields
+  local fields, boxed = node.fields, false
   for i = 1, #fields do
     local given = i == #fields and (count > 1 or final ~= nil)
-    receiver = self:field(receiver, fields[i], given)
+    local was_boxed = boxed
+    boxed = type_of(receiver) == types.args
+    receiver = self:field(receiver, fields[i], given, was_boxed)
   end
   return receiver
 end
@@ -261,6 +269,7 @@ function Run:pipeline(dot, pipe)
   for _, command in ipairs(pipe.commands) do
     self:charge(1)
     value = self:command(dot, command, value)
+    if value == values.nil_any then value = none end
   end
   for _, name in ipairs(pipe.names) do
     if pipe.assigns then self.values[self:slot(name)] = value else self:push(name, value) end
@@ -382,7 +391,7 @@ function M.expand(name, trees, functions, data, patterns)
     Labels = values.labels(data.labels),
     ExternalLabels = values.labels(data.external_labels),
     ExternalURL = data.external_url,
-    Value = data.value + 0.0,
+    Value = data.value * 1.0, -- not + 0.0: that loses the sign of -0
   }
   local run = setmetatable({
     data = data, functions = functions, trees = trees, patterns = patterns, tree = trees[name],

@@ -38,9 +38,11 @@ local T = {
 }
 M.types = T
 
---- Go's invalid reflect.Value, and the nil in an interface.
+--- Go's invalid reflect.Value, and the nil of an interface that has been looked into.
 M.none = { type = T.invalid }
-T.args.zero = M.none
+--- The nil in an interface that has not been looked into yet: what a missing key of args gives.
+M.nil_any = { type = { name = 'interface {}', kind = 'invalid' }, null = true }
+T.args.zero = M.nil_any
 
 M.nil_sample = { type = T.sample, null = true }
 M.nil_vector = { type = T.vector, items = {}, null = true }

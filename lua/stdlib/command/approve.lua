@@ -1,0 +1,2 @@
+--- `perigee approve`.
+return require 'command.decide' 'approve'

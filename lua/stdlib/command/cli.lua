@@ -1,0 +1,215 @@
+--- What the commands have in common: arguments, --help, --json, colour, tables, talking to a running
+--- perigee, exit statuses.
+local check = require 'check'
+local file = require 'perigee.file'
+local http = require 'http'
+local json = require 'perigee.json'
+local terminal = require 'perigee.terminal'
+
+local cli = {}
+
+cli.DONE, cli.NOT_AS_IT_SHOULD_BE, cli.USAGE, cli.OUTSIDE = 0, 1, 2, 3
+cli.URL = 'http://127.0.0.1:9747'
+
+---@class cli.Option
+---@field name string    "--name"
+---@field short? string  "-n"
+---@field value? string  what follows, as the help shows it; a flag has none
+---@field help string
+---@field many? boolean  may be given more than once: a list
+
+---@class cli.Spec
+---@field usage string   behind "perigee "
+---@field summary string
+---@field details? string
+---@field options cli.Option[]
+---@field least? integer, most? integer  of the arguments that are no options; 0, 0
+
+local HELP = { name = 'help', short = 'h', help = 'shows this' }
+local JSON = { name = 'json', help = 'prints one JSON document' }
+cli.JSON = JSON
+
+--- Options of the commands that talk to a running perigee.
+cli.REMOTE = {
+  { name = 'url', value = 'URL', help = 'of the running perigee; ' .. cli.URL },
+  { name = 'token-file', value = 'FILE', help = 'holds a token of auth.tokens; $PERIGEE_TOKEN_FILE' },
+  JSON,
+}
+
+function cli.error(message) io.stderr:write('perigee: ', message, '\n') end
+
+local function help_text(spec)
+  local lines = { 'Usage: perigee ' .. spec.usage, '', spec.summary }
+  if spec.details then lines[#lines + 1] = '\n' .. spec.details end
+  lines[#lines + 1] = '\nOptions:'
+  for _, o in ipairs(spec.options) do
+    local left = ('  %s--%s%s'):format(o.short and '-' .. o.short .. ', ' or '    ', o.name, o.value and ' ' .. o.value or '')
+    lines[#lines + 1] = ('%-28s %s'):format(left, o.help)
+  end
+  return table.concat(lines, '\n') .. '\n'
+end
+
+local function find(spec, name, is_short)
+  for _, o in ipairs(spec.options) do
+    if is_short and o.short == name or not is_short and o.name == name then return o end
+  end
+end
+
+local function unknown(spec, given)
+  local names = {}
+  for i, o in ipairs(spec.options) do names[i] = '--' .. o.name end
+  return check.unknown('option', given, names)
+end
+
+--- Reads arguments.
+---@param spec cli.Spec
+---@return table? values       by option's name, and positions in the array part
+---@return integer? status     to end with, where there are no values: help was shown, or an error
+function cli.parse(spec, ...)
+  local values, args, i = {}, { ... }, 1
+  table.insert(spec.options, HELP)
+  local function wrong(message)
+    cli.error(('%s\nTry "perigee %s --help".'):format(message, spec.usage:match '^%S+'))
+    return nil, cli.USAGE
+  end
+  while i <= #args do
+    local name, given = args[i]:match '^%-%-([%w%-]+)=?(.*)$'
+    local is_short = not name and args[i]:match '^%-%a$' ~= nil
+    if args[i] == '--' then
+      table.move(args, i + 1, #args, #values + 1, values)
+      break
+    elseif name or is_short then
+      local o = find(spec, name or args[i]:sub(2), is_short)
+      if not o then return wrong(unknown(spec, args[i]:match '^[^=]+')) end
+      local has_value = args[i]:find('=', 1, true) ~= nil
+      if not o.value and has_value then return wrong(('--%s takes no value'):format(o.name)) end
+      if o.value and not has_value then
+        i = i + 1
+        given = args[i]
+        if not given then return wrong(('--%s needs %s'):format(o.name, o.value)) end
+      end
+      values[o.name] = o.value and given or true
+    elseif args[i]:sub(1, 1) == '-' and args[i] ~= '-' then
+      return wrong(unknown(spec, args[i]))
+    else
+      values[#values + 1] = args[i]
+    end
+    i = i + 1
+  end
+  if values.help then
+    io.write(help_text(spec))
+    return nil, cli.DONE
+  end
+  if #values > (spec.most or 0) then return wrong(('"%s" is one argument too many'):format(values[(spec.most or 0) + 1])) end
+  if #values < (spec.least or 0) then return wrong(('Usage: perigee %s'):format(spec.usage)) end
+  return values
+end
+
+--- An options list of its own for each command: these, then more.
+function cli.options(...)
+  local out = {}
+  for _, list in ipairs { ... } do
+    for _, o in ipairs(list) do out[#out + 1] = o end
+  end
+  return out
+end
+
+-- -- output ------------------------------------------------------------------------------------------
+
+function cli.print_json(value) io.write(json.encode(value, 2), '\n') end
+
+local COLOURS = { red = 31, green = 32, yellow = 33, blue = 34, bold = 1, dim = 2 }
+
+--- Coloured on a terminal that wants it, plain elsewhere.
+---@param name string
+---@param text string
+function cli.colour(name, text)
+  if not terminal.is_terminal(1) or os.getenv 'NO_COLOR' or os.getenv 'TERM' == 'dumb' then return text end
+  return ('\27[%dm%s\27[0m'):format(COLOURS[name], text)
+end
+
+--- Text from elsewhere, harmless for a terminal.
+function cli.plain(text) return (tostring(text):gsub('[%c\127]', '?')) end
+
+local function width(s) return utf8.len(s) or #s end
+
+--- Rows under headings, each column as wide as its widest cell.
+---@param heads string[]
+---@param rows string[][]
+function cli.table(heads, rows)
+  local widths, all = {}, { heads, table.unpack(rows) }
+  for _, row in ipairs(all) do
+    for c, cell in ipairs(row) do
+      row[c] = cli.plain(cell)
+      widths[c] = math.max(widths[c] or 0, width(row[c]))
+    end
+  end
+  for r, row in ipairs(all) do
+    local line = {}
+    for c, cell in ipairs(row) do
+      line[c] = c == #row and cell or cell .. (' '):rep(widths[c] - width(cell))
+    end
+    local text = table.concat(line, '  ')
+    io.write(r == 1 and cli.colour('bold', text) or text, '\n')
+  end
+end
+
+--- Labels as Prometheus prints them, without the braces.
+function cli.labels_text(labels)
+  local parts = {}
+  for _, name in ipairs(check.names(labels or {})) do parts[#parts + 1] = ('%s=%q'):format(name, labels[name]) end
+  return table.concat(parts, ', ')
+end
+
+--- "2026-11-22T17:18:00.000Z" without what nobody reads.
+function cli.time_text(t) return t and t:gsub('T', ' '):gsub('%.%d+Z$', 'Z') or '-' end
+
+-- -- a running perigee -------------------------------------------------------------------------------
+
+local function token_of(values)
+  local path = values['token-file'] or os.getenv 'PERIGEE_TOKEN_FILE'
+  if not path or path == '' then return nil end
+  local text, message = file.read(path, 65536)
+  if not text then return nil, message end
+  return text:match '^%s*(.-)%s*$'
+end
+
+---@class cli.Answer
+---@field status integer
+---@field data? any      of a successful answer
+---@field error? string
+
+--- Asks a running perigee.
+---@param values table   parsed options, with url and token-file
+---@param method string
+---@param path string
+---@param body? table
+---@return cli.Answer? answer
+---@return string? message  nobody answered
+function cli.ask(values, method, path, body)
+  local base = (values.url or cli.URL):gsub('/+$', '')
+  local headers = { Accept = 'application/json', ['X-Perigee-Client'] = 'cli' }
+  local token, message = token_of(values)
+  if message then return nil, message end
+  if token then headers.Authorization = 'Bearer ' .. token end
+  if body then headers['Content-Type'] = 'application/json' end
+  local response, why = http.request { method = method, url = base .. path, headers = headers, timeout = 60,
+    body = body and json.encode(body) or nil, max_body = 64 << 20, target = 'perigee' }
+  if not response then return nil, ('no perigee answers at %s: %s'):format(base, why) end
+  local answer = json.decode(response.body)
+  if type(answer) ~= 'table' then answer = { error = response.body:match '^%s*(.-)%s*$' } end
+  return { status = response.status, data = answer.data, error = answer.error }
+end
+
+--- The same, for commands that can only go on with data.
+---@return any? data
+---@return integer? status  to end with; what is wrong has been told
+function cli.get(values, method, path, body)
+  local answer, message = cli.ask(values, method, path, body)
+  if answer and answer.status < 300 and answer.data ~= nil then return answer.data end
+  if answer then message = ('%s (status %d)'):format(answer.error or 'an answer that is no perigee\'s', answer.status) end
+  cli.error(message)
+  return nil, cli.OUTSIDE
+end
+
+return cli

@@ -1,0 +1,18 @@
+--- `perigee kill`: throws the kill switch of a running perigee, or takes it back.
+local cli = require 'command.cli'
+
+return function(...)
+  local values, status = cli.parse({ usage = 'kill on|off', summary = 'Throws the kill switch: nothing is acted upon until it is '
+    .. 'taken back, not even the next step of a plan that has begun.', least = 1, most = 1, options = cli.options(cli.REMOTE) }, ...)
+  if not values then return status end
+  if values[1] ~= 'on' and values[1] ~= 'off' then
+    cli.error(('expected "on" or "off", not "%s"'):format(cli.plain(values[1])))
+    return cli.USAGE
+  end
+  local data, failed = cli.get(values, 'POST', '/api/v1/kill_switch', { on = values[1] == 'on' })
+  if not data then return failed end
+  if values.json then cli.print_json(data)
+  elseif data.on then print('the kill switch is on: ' .. data.reason)
+  else print 'the kill switch is off' end
+  return cli.DONE
+end

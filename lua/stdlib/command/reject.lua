@@ -1,0 +1,2 @@
+--- `perigee reject`.
+return require 'command.decide' 'reject'

@@ -1,0 +1,35 @@
+--- `perigee status`: how a running perigee is.
+local cli = require 'command.cli'
+
+return function(...)
+  local values, status = cli.parse({ usage = 'status', summary = 'Tells how a running perigee is, and its signals.',
+    options = cli.options(cli.REMOTE) }, ...)
+  if not values then return status end
+  local data, failed = cli.get(values, 'GET', '/api/v1/status')
+  if not data then return failed end
+  local signals
+  signals, failed = cli.get(values, 'GET', '/api/v1/signals')
+  if not signals then return failed end
+  if values.json then
+    data.signals_list = signals
+    cli.print_json(data)
+    return cli.DONE
+  end
+  local lines = {
+    { 'version', data.version }, { 'started', cli.time_text(data.started_at) }, { 'rules loaded', cli.time_text(data.rules_loaded_at) },
+    { 'last reload', data.last_reload.outcome }, { 'source', data.source },
+    { 'dry run', data.dry_run and 'on: actions are only told of' or 'off' },
+    { 'kill switch', data.kill_switch and 'on: ' .. data.kill_switch or 'off' },
+    { 'rules', ('%d signals, %d incidents, %d playbooks in %d files'):format(data.signals, data.incidents_declared, data.playbooks, data.rule_files) },
+    { 'now', ('%d active incidents, %d plans waiting for a decision'):format(data.incidents_active, data.approvals_pending) },
+  }
+  for _, line in ipairs(lines) do print(('%-13s %s'):format(line[1], cli.plain(line[2]))) end
+  for _, off in ipairs(data.switched_off) do print(cli.colour('red', ('switched off  %s: %s'):format(off.rule, cli.plain(off.reason)))) end
+  print()
+  local rows = {}
+  for i, s in ipairs(signals) do
+    rows[i] = { s.name, s.state, s.condition, tostring(#s.series), s.error or '' }
+  end
+  cli.table({ 'SIGNAL', 'STATE', 'CONDITION', 'SERIES', 'ERROR' }, rows)
+  return cli.DONE
+end

@@ -1,0 +1,168 @@
+--- One generation of configuration and rules: read and checked as a whole, then made active between two
+--- turns of the loop, later drained. It holds code; state is in the store.
+local async = require 'async'
+local audit = require 'engine.audit'
+local clock = require 'perigee.clock'
+local config = require 'config'
+local daemon = require 'perigee.daemon'
+local file = require 'perigee.file'
+local guardrails = require 'engine.guardrails'
+local hash = require 'perigee.hash'
+local incidents = require 'engine.incidents'
+local json = require 'perigee.json'
+local load_rules = require 'rules.load'
+local log = require 'log'
+local metrics = require 'engine.metrics'
+local models = require 'engine.models'
+local prometheus = require 'prometheus'
+local recovery = require 'engine.recovery'
+local routes = require 'server.routes'
+local scheduler = require 'engine.scheduler'
+
+local generation = {}
+
+local function texts(problems)
+  local out = {}
+  for i, p in ipairs(problems) do out[i] = config.problem_text(p) end
+  return out
+end
+
+--- Reads and checks everything; nothing is changed by it.
+---@return table? read  { config, rules, digest }
+---@return string[] problems
+function generation.read(path)
+  local values, problems, text = config.read(path)
+  if not values then return nil, texts(problems), 'config' end
+  local rules, errors, warnings = load_rules.load(values.files, { every = values.evaluation_interval,
+    limits = { instructions = 1000000, allocated = 64 << 20, cpu_ms = math.tointeger(values.limits.rule_cpu) } })
+  if #errors > 0 then return nil, texts(errors), 'rules' end
+  for _, line in ipairs(texts(warnings)) do log.warn('rule warning', { warning = line }) end
+  local digest = text
+  for _, f in ipairs(rules.files) do digest = digest .. '\0' .. f.path .. '\0' .. f.digest end
+  for _, token in ipairs(values.auth.tokens) do digest = digest .. '\0' .. token.token end
+  return { config = values, rules = rules, digest = hash.sha256(digest) }, {}
+end
+
+--- What is there by name, and of which file: to tell what a reload has changed.
+local function inventory(rules)
+  local names = {}
+  for _, kind in ipairs { 'signals', 'incidents', 'playbooks' } do
+    for name, def in pairs(rules[kind]) do
+      names[('%s %s'):format(kind:sub(1, -2), name)] = hash.sha256(def.owner .. def.file_digest)
+    end
+  end
+  return names
+end
+
+local function log_changes(before, after)
+  local added, changed, removed = {}, {}, {}
+  for name, digest in pairs(after) do
+    if not before[name] then added[#added + 1] = name
+    elseif before[name] ~= digest then changed[#changed + 1] = name end
+  end
+  for name in pairs(before) do
+    if not after[name] then removed[#removed + 1] = name end
+  end
+  for _, list in ipairs { added, changed, removed } do table.sort(list) end
+  log.info('rules are active', { added = table.concat(added, ', '), changed = table.concat(changed, ', '),
+    removed = table.concat(removed, ', ') })
+  return #added + #changed + #removed
+end
+
+local function new_engine(read, store)
+  local values = read.config
+  local engine = { config = values, rules = read.rules, store = store, process = daemon.process(),
+    source = prometheus.connect(values.source.prometheus), alertmanager = values.alertmanager,
+    external_url = values.external_url or ('http://%s:%d'):format(values.listen.host, values.listen.port),
+    own_port = values.listen.port, queries = async.gate(values.limits.concurrent_queries) }
+  engine.models = models.keeper(store, engine.source)
+  --- The samples of an expression as templates see them.
+  function engine.template_query(self, expr, time)
+    local vector, failure = self.source:query(expr, time)
+    if not vector then return nil, failure.message end
+    local out = {}
+    for i, sample in ipairs(vector) do out[i] = { Labels = sample.labels, Value = sample.value } end
+    return out
+  end
+  return engine
+end
+
+--- The longest that any incident looks back: resolved series are kept as long as that.
+local function keep_resolved(rules)
+  local longest = 900
+  for _, def in pairs(rules.incidents) do longest = math.max(longest, def.within + 60) end
+  for _, def in pairs(rules.signals) do def.keep_resolved = longest end
+end
+
+local Generation = {}
+Generation.__index = Generation
+
+--- Forgets what belongs to declarations that are gone; tells what has changed.
+function Generation:settle()
+  local engine, store = self.engine, self.engine.store
+  local row = store:row "select value from settings where name = 'inventory'"
+  local before, after = row and json.decode(row.value) or {}, inventory(engine.rules)
+  local changes = log_changes(before, after)
+  local known = {}
+  for _, job in ipairs(scheduler.jobs(engine.rules)) do known[job.name] = true end
+  store:transaction(function()
+    for _, signal in ipairs(store:rows 'select name from signals') do
+      if not known[signal.name] then store:exec('delete from signals where name = ?', signal.name) end
+    end
+    models.prune(store, engine.rules.signals)
+    store:exec("insert or replace into settings (name, value) values ('inventory', ?)", json.encode(after))
+    if changes > 0 then audit.append(store, 'rules_active', { digest = self.digest, changes = changes }) end
+  end)
+  incidents.retire(engine)
+end
+
+--- Becomes the one that evaluates and answers.
+---@param first boolean  the process has just started
+function Generation:activate(first)
+  local engine, values = self.engine, self.engine.config
+  log.setup(values.log.level, values.log.format == 'json')
+  metrics.dry_run:set(values.guardrails.dry_run and 1 or 0)
+  self:settle()
+  if first then
+    local found = recovery.run(engine)
+    if found.unknown + found.continued > 0 then log.warn('recovered after a restart', found) end
+    if values.guardrails.dry_run then log.warn 'dry run: actions are only told of; guardrails.dry_run switches it off' end
+  end
+  self.scheduler = scheduler.start(engine)
+  engine.poke = function() self.scheduler:poke() end
+end
+
+--- Lets what is under way end and begins nothing new.
+function Generation:deactivate() self.scheduler:stop() end
+
+function Generation:kill(who)
+  local ok, message = file.write(guardrails.kill_file(self.engine.config), who .. '\n')
+  log.warn('the kill switch is on', { who = who, error = message })
+  audit.append(self.engine.store, 'kill_switch', { on = true, who = who, stored = ok == true })
+end
+
+--- Called by the daemon in a fresh state. Returns the generation, or nil and what is wrong.
+---@param path string       of perigee.yaml
+---@param active? string    the digest of the generation that is active
+---@return table? generation
+---@return string[]? problems  empty when nothing has changed
+---@return string? kind        of what is wrong: "config", "rules" or "start"
+function generation.build(path, active)
+  local read, problems, kind = generation.read(path)
+  if not read then return nil, problems, kind end
+  if read.digest == active then return nil, {}, 'unchanged' end
+  local values = read.config
+  local made, why = file.make_folder(values.data_dir)
+  if not made then return nil, { 'data_dir: ' .. why }, 'start' end
+  local store, message = daemon.prepare { data_dir = values.data_dir, host = values.listen.host,
+    port = values.listen.port, max_body = values.limits.max_body, max_connections = values.limits.max_connections,
+    drain = values.drain }
+  if not store then return nil, { message }, 'start' end
+  keep_resolved(read.rules)
+  local self = setmetatable({ digest = read.digest, engine = new_engine(read, store) }, Generation)
+  self.engine.rules.loaded_at = clock.now()
+  self.handle = routes.handler(self.engine)
+  return self
+end
+
+return generation

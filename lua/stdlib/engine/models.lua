@@ -1,0 +1,113 @@
+--- Baselines: learned from the source's history, one a series, kept in the store with the digest of the
+--- query and detector that they were learned for, learned anew on schedule while the old ones serve.
+local async = require 'async'
+local clock = require 'perigee.clock'
+local json = require 'perigee.json'
+local label_key = require('prometheus').label_key
+local log = require 'log'
+local metrics = require 'engine.metrics'
+
+local models = {}
+
+local AGAIN = 60      -- seconds until a failed attempt is repeated
+local NEW_SERIES = 600 -- how fresh models may be and still be learned anew for series they do not know
+
+---@param store perigee.Store
+---@param source table      a Prometheus client
+---@return table keeper
+function models.keeper(store, source)
+  local cache, busy, retry_at = {}, {}, {}
+  local gate = async.gate(2) -- a history can be large
+  local keeper = {}
+
+  local function load(name, digest)
+    local cached = cache[name]
+    if cached and cached.digest == digest then return cached end
+    local row = store:row('select digest, fitted_at, models from models where signal = ?', name)
+    if not row or row.digest ~= digest then return nil end
+    cache[name] = { digest = digest, fitted_at = row.fitted_at, by_series = json.decode(row.models) }
+    return cache[name]
+  end
+
+  --- The end of a history lies on a multiple of the step, so that what is learned does not depend on the
+  --- moment at which it was asked for.
+  local function fetch(def, now)
+    local h = def.detector.history
+    local stop = now // h.step * h.step
+    local series, failure = source:query_range(def.query, stop - h.range, stop, h.step)
+    if not series then return nil, 'the history cannot be read: ' .. failure.message end
+    if series.partial then return nil, 'the history is incomplete' end
+    return series
+  end
+
+  local function fit(def, now)
+    local series, message = fetch(def, now)
+    if not series then return nil, message end
+    local by_series = {}
+    for _, s in ipairs(series) do
+      s.labels.__name__ = nil
+      local model, why = def.detector.fit(s.y, s.ds)
+      by_series[label_key(s.labels)] = model or { missing = why }
+      async.sleep(0) -- the others have a turn between two series
+    end
+    return { digest = def.model_digest, fitted_at = now, by_series = by_series }
+  end
+
+  local function learn(def, now)
+    busy[def.name] = true
+    local learned, message = gate:run(fit, def, now)
+    busy[def.name] = nil
+    metrics.models:add(1, learned and 'fitted' or 'failed')
+    if not learned then
+      retry_at[def.name] = clock.now() + AGAIN
+      log.warn('no baseline could be learned', { signal = def.name, reason = message })
+      return nil, message
+    end
+    store:relaxed(function()
+      store:exec('insert or replace into models (signal, digest, fitted_at, models) values (?, ?, ?, ?)', def.name,
+        learned.digest, learned.fitted_at, json.encode(learned.by_series))
+    end)
+    cache[def.name] = learned
+    log.debug('baselines learned', { signal = def.name })
+    return learned
+  end
+
+  local function knows_all(found, vector)
+    for _, sample in ipairs(vector) do
+      if not found.by_series[label_key(sample.labels)] then return false end
+    end
+    return true
+  end
+
+  --- The models of a signal, by series. Waits only where there are none yet.
+  ---@param def table      the signal
+  ---@param vector table   the answer to judge, its labels without the metric's name
+  ---@param now number
+  ---@return table<string, table> by_series  a model, or { missing = why }
+  ---@return string? message  why there is none at all
+  function keeper.get(_, def, vector, now)
+    local found = load(def.name, def.model_digest)
+    local age = found and now - found.fitted_at or math.huge
+    local due = age >= def.detector.history.retrain or age >= NEW_SERIES and not knows_all(found, vector)
+    if not due or busy[def.name] or (retry_at[def.name] or 0) > clock.now() then
+      return found and found.by_series or {}, not found and 'the baseline is being learned' or nil
+    end
+    if found then
+      async.spawn(learn, def, now)
+      return found.by_series
+    end
+    local learned, message = learn(def, now)
+    return learned and learned.by_series or {}, message
+  end
+
+  return keeper
+end
+
+--- Forgets the models of signals that are declared no more.
+function models.prune(store, names)
+  for _, row in ipairs(store:rows 'select signal from models') do
+    if not names[row.signal] then store:exec('delete from models where signal = ?', row.signal) end
+  end
+end
+
+return models

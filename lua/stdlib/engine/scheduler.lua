@@ -1,0 +1,218 @@
+--- What is due, every few seconds: evaluations on a fixed grid, plans whose time has come, incidents that
+--- are over. The grid of a job comes from its name, so that a hundred rules do not all ask at once, and
+--- the time that is evaluated is the grid's, not that of the clock when it was got to.
+local approvals = require 'engine.approvals'
+local async = require 'async'
+local clock = require 'perigee.clock'
+local evaluate = require 'engine.evaluate'
+local execute = require 'engine.execute'
+local hash = require 'perigee.hash'
+local incidents = require 'engine.incidents'
+local log = require 'log'
+local metrics = require 'engine.metrics'
+local playbooks = require 'engine.playbooks'
+local plans = require 'engine.plans'
+local types = require 'detectors.types'
+
+local scheduler = {}
+
+local SWEEP = 1 -- seconds between two looks at plans and incidents
+
+--- Where on the grid of its interval a job lies: the same on every machine and after every restart.
+local function offset_of(name, every)
+  return tonumber(hash.sha256(name):sub(1, 8), 16) / 0x100000000 * every
+end
+
+--- The latest slot at or before a time.
+function scheduler.slot(job, now)
+  local n = math.floor((now - job.offset) / job.every)
+  return math.floor((n * job.every + job.offset) * 1000 + 0.5) / 1000
+end
+
+--- A playbook's metric trigger, as a signal whose every sample is an anomaly, as Prometheus' alerts are.
+local function trigger_definition(def)
+  local always = { name = 'trigger', judge = function(_, value)
+    return { is_anomaly = true, anomaly_score = 1, confidence = 100, reason = types.text(value) }
+  end }
+  return { name = 'playbook/' .. def.name, query = def.when.query, detector = always, hold_for = def.when.hold_for,
+    keep_firing_for = 0, labels = {}, annotations = {}, file_digest = def.file_digest }
+end
+
+--- The jobs of a set of rules.
+---@param rules rules.Set
+---@return Job[]
+function scheduler.jobs(rules)
+  local jobs = {}
+  local function add(name, rule, every, query, def, done)
+    jobs[#jobs + 1] = { name = name, rule = rule, every = every, query = query, def = def, done = done,
+      offset = offset_of(name, every) }
+  end
+  for name, def in pairs(rules.signals) do add(name, 'signal/' .. name, def.every, def.query, def) end
+  for name, def in pairs(rules.playbooks) do
+    if def.when.kind == 'metric' then
+      add('playbook/' .. name, 'playbook/' .. name, def.when.every, def.when.query, trigger_definition(def),
+        function(engine, state) playbooks.consider_metric(engine, def, state) end)
+    end
+  end
+  table.sort(jobs, function(a, b) return a.name < b.name end)
+  return jobs
+end
+
+--- The incidents that each signal is part of.
+local function incidents_of(rules)
+  local by_signal = {}
+  for _, def in pairs(rules.incidents) do
+    for _, name in ipairs(def.signals) do
+      by_signal[name] = by_signal[name] or {}
+      table.insert(by_signal[name], def)
+    end
+  end
+  return by_signal
+end
+
+local Scheduler = {}
+Scheduler.__index = Scheduler
+
+--- Runs f in a task that is waited for before the generation ends; a failure is told, and no more.
+function Scheduler:run(what, f, ...)
+  self.under_way = self.under_way + 1
+  async.spawn(function(...)
+    local _ <close> = setmetatable({}, { __close = function() self.under_way = self.under_way - 1 end })
+    local ok, message = xpcall(f, debug.traceback, ...)
+    if not ok then log.error('an internal error', { doing = what, error = message }) end
+  end, ...)
+end
+
+local function concerns_incidents(state)
+  for _, series in pairs(state.series) do
+    if series.firing_from then return true end
+  end
+  return false
+end
+
+function Scheduler:evaluate(job, slot)
+  local engine = self.engine
+  local _ <close> = setmetatable({}, { __close = function() job.running = nil end })
+  local state = evaluate.run(engine, job, slot)
+  if not state then return end
+  if job.done then
+    job.done(engine, state)
+  elseif concerns_incidents(state) then
+    for _, def in ipairs(self.incidents_of[job.name] or {}) do incidents.converge(engine, def) end
+    self:look_at_plans()
+  end
+end
+
+function Scheduler:look_at_plans()
+  local engine = self.engine
+  playbooks.consider_all(engine)
+  for _, p in ipairs(plans.due(engine.store, clock.now())) do
+    if not self.stepping[p.id] then
+      self.stepping[p.id] = true
+      self:run('a plan', function()
+        local _ <close> = setmetatable({}, { __close = function() self.stepping[p.id] = nil end })
+        execute.step(engine, p)
+      end)
+    end
+  end
+end
+
+--- Incidents whose signals tell nothing new any more still have to end.
+function Scheduler:converge_active()
+  for _, incident in ipairs(incidents.active(self.engine.store)) do
+    local def = self.engine.rules.incidents[incident.name]
+    if def then incidents.converge(self.engine, def) end
+  end
+end
+
+function Scheduler:sweep()
+  local engine = self.engine
+  approvals.expire(engine)
+  approvals.supersede(engine)
+  self:converge_active()
+  self:look_at_plans()
+end
+
+--- Begins every job whose slot has come and was not taken. Returns the time of the next one.
+function Scheduler:start_due(now)
+  local next_due = now + 3600
+  for _, job in ipairs(self.jobs) do
+    local slot = scheduler.slot(job, now)
+    if slot > job.last then
+      if not job.running then
+        job.running = true
+        self:run('an evaluation', self.evaluate, self, job, slot)
+      else
+        metrics.missed:add(1, job.rule) -- the one before it still runs: this one is left out, not queued
+      end
+      job.last = slot
+    end
+    next_due = math.min(next_due, slot + job.every)
+  end
+  return next_due
+end
+
+--- Goes on until stop() is called.
+function Scheduler:loop()
+  local next_sweep = clock.now()
+  while not self.stopping do
+    local now = clock.now()
+    local next_due = self:start_due(now)
+    if now >= next_sweep then
+      local ok, message = xpcall(self.sweep, debug.traceback, self)
+      if not ok then log.error('an internal error', { doing = 'the sweep', error = message }) end
+      next_sweep = now + SWEEP
+    end
+    metrics.queue:set(self.under_way)
+    self.wake:clear()
+    self.wake:wait(math.max(0, math.min(next_due, next_sweep) - clock.now()))
+  end
+end
+
+--- Tells what came of a decision at once, not with the next sweep.
+function Scheduler:poke() self:run('plans', self.look_at_plans, self) end
+
+function Scheduler:stop()
+  self.stopping = true
+  self.wake:set()
+end
+
+--- What the store says of the last slot of each job: nothing is evaluated twice, and what was due while
+--- nobody looked is evaluated once.
+local function resume(self)
+  for _, job in ipairs(self.jobs) do
+    local row = self.engine.store:row('select claimed_at from signals where name = ?', job.name)
+    job.last = row and row.claimed_at or 0
+  end
+end
+
+--- Starts evaluating.
+---@param engine table
+---@return table scheduler  :poke(), :stop()
+function scheduler.start(engine)
+  local self = setmetatable({ engine = engine, jobs = scheduler.jobs(engine.rules), under_way = 0, stepping = {},
+    incidents_of = incidents_of(engine.rules), wake = async.event() }, Scheduler)
+  resume(self)
+  async.spawn(self.loop, self)
+  return self
+end
+
+--- Gauges that are drawn anew for each scrape.
+function scheduler.measure(engine)
+  metrics.alerts:clear()
+  local count = { firing = 0, pending = 0, inactive = 0 }
+  for _, job in ipairs(scheduler.jobs(engine.rules)) do
+    for _, series in pairs(evaluate.read_state(engine, job).series or {}) do
+      count[series.state] = count[series.state] + 1
+    end
+  end
+  for state, n in pairs(count) do metrics.alerts:set(n, state) end
+  metrics.incidents:clear()
+  for _, state in ipairs { 'open', 'acknowledged', 'mitigating' } do
+    metrics.incidents:set(engine.store:row('select count(*) as n from incidents where state = ?', state).n, state)
+  end
+  metrics.rules_off:set(engine.store:row('select count(*) as n from rule_faults where switched_off_at is not null').n)
+end
+
+
+return scheduler

@@ -1,0 +1,47 @@
+--- /metrics: what is measured as it happens, and what is measured when somebody asks.
+local audit = require 'engine.audit'
+local daemon = require 'perigee.daemon'
+local guardrails = require 'engine.guardrails'
+local metrics = require 'engine.metrics'
+local scheduler = require 'engine.scheduler'
+
+local scrape = {}
+
+local TEXT = 'text/plain; version=0.0.4; charset=utf-8'
+local OPENMETRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
+
+local last_instructions = {} -- of each cell, when it was asked last: the counter adds what is new
+
+local function measure_cells(rules)
+  local memory = 0
+  for _, file in ipairs(rules.files) do
+    local held, instructions = file.cell:usage()
+    memory = memory + held
+    metrics.instructions:add(instructions - (last_instructions[file.path] or 0), file.path)
+    last_instructions[file.path] = instructions
+  end
+  metrics.memory:set(memory)
+  metrics.engine_memory:set(collectgarbage 'count' * 1024)
+end
+
+local function wants_openmetrics(accept)
+  return accept:find('application/openmetrics-text', 1, true) ~= nil
+end
+
+--- The metrics in the format that the client asks for.
+---@return string content_type
+---@return string text
+function scrape.expose(engine, accept)
+  scheduler.measure(engine)
+  measure_cells(engine.rules)
+  metrics.kill_switch:set(guardrails.killed(engine.config) and 1 or 0)
+  local head, records = audit.head(engine.store)
+  metrics.audit_records:set(records)
+  metrics.audit_head:clear()
+  metrics.audit_head:set(1, head)
+  daemon.measure()
+  local openmetrics = wants_openmetrics(accept)
+  return openmetrics and OPENMETRICS or TEXT, metrics.expose(openmetrics)
+end
+
+return scrape
