@@ -122,6 +122,8 @@ static int l_setmetatable(lua_State *L)
     return original(L);
 }
 
+/* Not lua_pcall() with a handler: one would run inside the hook that raises, where no hook is run.
+ */
 static int l_xpcall(lua_State *L)
 {
     luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -510,8 +512,7 @@ static bool listed(const luaL_Reg *list, const char *name)
     return false;
 }
 
-/* Leaves of the table on top what is listed, behind its wrappers. What a later Lua adds stays out.
- */
+/* Leaves in the table on top what is listed, behind its wrappers. What later Luas add stays out. */
 static void allow(lua_State *L, const luaL_Reg *list)
 {
     lua_pushnil(L);

@@ -2,15 +2,15 @@
  * costs what the budget is charged for.
  *
  * In a cell, unlike in stock Lua:
- * - setmetatable refuses a metatable with __gc, for no hook runs in finalizers;
- * - getmetatable('') is false: what a cell could put there, the host itself would run;
+ * - setmetatable refuses a metatable with __gc, for no hook runs in finalizers, or with __mode, for
+ *   weak keys may take minutes to collect; set later, neither does anything;
+ * - getmetatable('') is false: what a rule could put there, the host itself would run;
  * - the functions of `table` refuse a table whose metatable has __index, __len or __newindex;
  * - table.sort is stable, always ends, and leaves the table as it was when a comparison raises;
- * - xpcall calls its handler after the stack has been unwound: one called by a raising hook would
- * run where no hook can stop it. tostring and string.format still show addresses. What Lua does
- * without a call (comparing and converting long strings, rehashing, collecting garbage) is not
- * charged: the limits of memory and CPU time are what bounds it; so are weak keys, whose collection
- * can take quadratic time. */
+ * - xpcall calls its handler once the stack has been unwound: a handler called by a hook that
+ * raises would run where no hook can stop it. tostring and string.format still show addresses. What
+ * Lua does without a call (comparing and converting long strings, rehashing, following a chain of
+ * __index, collecting garbage) is not charged: only the limits of memory and CPU time bound it. */
 #ifndef HOST_BOUNDED_H
 #define HOST_BOUNDED_H
 
