@@ -144,6 +144,15 @@ static int l_temporary_folder(lua_State *L) /* temporary_folder(prefix) -> path 
     return 1;
 }
 
+static int l_executable(lua_State *L) /* executable() -> path of the program that runs */
+{
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path);
+    if (n < 0) return fail(L, "find", "the program", errno);
+    lua_pushlstring(L, path, (size_t)n);
+    return 1;
+}
+
 #define LOCK_TYPE "perigee.lock"
 
 static int l_unlock(lua_State *L)
@@ -175,6 +184,7 @@ int luaopen_perigee_file(lua_State *L)
                                          {"make_folder", l_make_folder},
                                          {"temporary_folder", l_temporary_folder},
                                          {"lock", l_lock},
+                                         {"executable", l_executable},
                                          {NULL, NULL}};
     bind_type(L, LOCK_TYPE, (const luaL_Reg[]){{"close", l_unlock}, {NULL, NULL}}, l_unlock);
     bind_type(L, GLOB_TYPE, (const luaL_Reg[]){{NULL, NULL}}, l_free_glob);
