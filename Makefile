@@ -102,6 +102,34 @@ test-e2e: all
 demo: deps all
 	@$(BUILD)/perigee demo
 
+# The figures of docs/performance.md, measured here and now, with the machine's load beside them.
+bench: deps-bench all
+	@$(BUILD)/perigee lua bench/run.lua $(ONLY)
+
+lint: deps-lint
+	@tests/lint/run
+
+# Each target of tests/fuzz/ for FUZZ_SECONDS, with what it finds new added to build/fuzz/corpus.
+FUZZ_SECONDS ?= 60
+FUZZERS := $(patsubst tests/fuzz/%_fuzz.c,build/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+fuzz: deps-fuzz
+	@$(MAKE) --no-print-directory $(FUZZERS)
+	@for f in $(FUZZERS); do echo "fuzz $$f"; mkdir -p build/fuzz/corpus/$$(basename $$f); \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+	    build/fuzz/corpus/$$(basename $$f) $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) || exit 1; done
+build/fuzz/%: tests/fuzz/%_fuzz.c $(filter-out runtime/app/main.c,$(SOURCES)) build/embedded.c
+	@echo "  fuzz $<"
+	@mkdir -p build/fuzz
+	$(Q)clang $(CPPFLAGS) -std=c11 -O1 -g $(WARN) $(FUZZ_FLAGS) -Wl,-E -o $@ $< \
+	  $(filter-out runtime/app/main.c,$(SOURCES)) build/embedded.c $(LDLIBS)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/perigee $(DESTDIR)$(PREFIX)/share/doc/perigee
+	install -m 755 $(BUILD)/perigee $(DESTDIR)$(PREFIX)/bin/perigee
+	cp -R examples $(DESTDIR)$(PREFIX)/share/perigee/
+	cp -R README.md docs $(DESTDIR)$(PREFIX)/share/doc/perigee/
+
 clean:
 	rm -rf build
 

@@ -14,7 +14,8 @@ local alertmanager = {}
 
 --- Sends alerts. The same alert may be sent again: Alertmanager tells it by its labels.
 ---@param client alertmanager.Client
----@param alerts { labels: table, annotations?: table, startsAt?: string, endsAt?: string, generatorURL?: string }[]
+---@param alerts { labels: table, annotations?: table, startsAt?: string, endsAt?: string }[]
+
 ---@return boolean? ok
 ---@return string? message
 function alertmanager.post(client, alerts)
@@ -27,11 +28,15 @@ function alertmanager.post(client, alerts)
     headers.Authorization = 'Bearer ' .. token
   end
   local response, message = http.request {
-    method = 'POST', url = client.url:gsub('/+$', '') .. '/api/v2/alerts', headers = headers, tls = client.tls,
-    body = json.encode(json.array(alerts)), timeout = client.timeout or 10, target = 'alertmanager', retries = 4,
+    method = 'POST', url = client.url:gsub('/+$', '') .. '/api/v2/alerts', headers = headers,
+      tls = client.tls,
+    body = json.encode(json.array(alerts)), timeout = client.timeout or 10, target = 'alertmanager',
+    retries = 4,
   }
   if not response then return nil, message end
-  if response.status >= 300 then return nil, ('status %d: %s'):format(response.status, response.body:sub(1, 200)) end
+  if response.status >= 300 then
+    return nil, ('status %d: %s'):format(response.status, response.body:sub(1, 200))
+  end
   return true
 end
 

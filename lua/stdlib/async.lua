@@ -1,4 +1,5 @@
---- Waiting for several things at once. A task is a coroutine that waits without stopping the others.
+--- Waiting for several things at once. A task is a coroutine that waits without stopping the
+--- others.
 local task = require 'perigee.task'
 
 local async = {}

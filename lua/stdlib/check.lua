@@ -1,6 +1,6 @@
 --- Options and their types: what may be there, what is missing, what it defaults to. A rule for one
---- value is a table { default?, required?, test } where test(value) returns nil, or the words of what
---- is wrong; rules for the fields of a table make a spec.
+--- value is a table { default?, required?, test } where test(value) returns nil, or the words of
+--- what is wrong; rules for the fields of a table make a spec.
 local units = require 'units'
 
 local check = {}
@@ -21,7 +21,9 @@ local function expected(what, value)
   if value == nil then return 'expected ' .. what end
   local shown = article(type(value))
   if type(value) == 'table' and value.kind == 'function' then shown = 'a function' end
-  if type(value) == 'string' then shown = ('"%s"'):format(#value > 60 and value:sub(1, 57) .. '…' or value) end
+  if type(value) == 'string' then
+    shown = ('"%s"'):format(#value > 60 and value:sub(1, 57) .. '…' or value)
+  end
   if type(value) == 'number' or type(value) == 'boolean' then shown = tostring(value) end
   return ('expected %s, not %s'):format(what, shown)
 end
@@ -54,7 +56,9 @@ function check.number(default, limits)
   local what = limits.integer and 'a whole number' or 'a number'
   if limits.above then what = what .. ' above ' .. limits.above end
   if limits.min then what = what .. ' of at least ' .. limits.min end
-  if limits.max then what = ('%s%s at most %g'):format(what, limits.min and ' and' or ' of', limits.max) end
+  if limits.max then
+    what = ('%s%s at most %g'):format(what, limits.min and ' and' or ' of', limits.max)
+  end
   return rule(default, function(v)
     if type(v) ~= 'number' or v ~= v or (limits.integer and math.tointeger(v) == nil)
         or (limits.min and v < limits.min) or (limits.max and v > limits.max)
@@ -72,7 +76,9 @@ function check.duration(default, limits)
   return rule(default and units.duration(default), function(v)
     local seconds, message = units.duration(v)
     if not seconds then return message end
-    if seconds < min then return ('expected at least %s, not "%s"'):format(units.duration_text(min), v) end
+    if seconds < min then
+      return ('expected at least %s, not "%s"'):format(units.duration_text(min), v)
+    end
     return nil, seconds
   end)
 end
@@ -94,7 +100,8 @@ function check.one_of(default, names)
       if v == name then return end
     end
     local near = type(v) == 'string' and check.nearest(v, names)
-    return expected('one of ' .. table.concat(names, ', '), v) .. (near and ('; did you mean "%s"?'):format(near) or '')
+    return expected('one of ' .. table.concat(names, ', '), v)
+      .. (near and ('; did you mean "%s"?'):format(near) or '')
   end)
 end
 
@@ -118,7 +125,10 @@ function check.list_of(item, default)
     for i, one in ipairs(v) do
       local message, better, nested = item.test(one)
       if nested then
-        for _, p in ipairs(nested) do problems[#problems + 1] = { path = { i, table.unpack(p.path) }, message = p.message, at = p.at } end
+        for _, p in ipairs(nested) do
+          problems[#problems + 1] = { path = { i, table.unpack(p.path) }, message = p.message,
+            at = p.at }
+        end
       elseif message then
         problems[#problems + 1] = { path = { i }, message = message }
       end
@@ -134,12 +144,14 @@ end
 ---@param name_pattern? string  what the whole name must match
 function check.map_of(item, name_pattern, default)
   return rule(default, function(v)
-    if type(v) ~= 'table' or #v > 0 or v.kind == 'function' then return expected('a table of names and values', v) end
+    if type(v) ~= 'table' or #v > 0
+      or v.kind == 'function' then return expected('a table of names and values', v) end
     local out, problems = {}, {}
     for name, one in pairs(v) do
       local message, better, nested = item.test(one)
       for _, p in ipairs(nested or {}) do
-        problems[#problems + 1] = { path = { name, table.unpack(p.path) }, message = p.message, at = p.at }
+        problems[#problems + 1] = { path = { name, table.unpack(p.path) }, message = p.message,
+          at = p.at }
       end
       if nested then message = nil end
       if name_pattern and not tostring(name):match(name_pattern) then
@@ -209,7 +221,8 @@ end
 --- The words for a name that is not known.
 function check.unknown(what, name, known)
   local near = check.nearest(tostring(name), known)
-  return ('unknown %s "%s"'):format(what, tostring(name)) .. (near and ('; did you mean "%s"?'):format(near)
+  return ('unknown %s "%s"'):format(what, tostring(name))
+    .. (near and ('; did you mean "%s"?'):format(near)
     or (#known <= 12 and '; known are ' .. table.concat(known, ', ') or ''))
 end
 
@@ -223,12 +236,14 @@ function check.apply(options, spec)
   for name, value in pairs(options) do
     local r = spec[name]
     if not r then
-      problems[#problems + 1] = { path = { name }, message = check.unknown('option', name, check.names(spec)) }
+      problems[#problems + 1] = { path = { name },
+        message = check.unknown('option', name, check.names(spec)) }
     else
       local message, better, nested = r.test(value)
       if nested then
         for _, p in ipairs(nested) do
-          problems[#problems + 1] = { path = { name, table.unpack(p.path) }, message = p.message, at = p.at }
+          problems[#problems + 1] = { path = { name, table.unpack(p.path) }, message = p.message,
+            at = p.at }
         end
       elseif message then
         problems[#problems + 1] = { path = { name }, message = message }
@@ -257,21 +272,24 @@ end
 function check.words(problem)
   local where = ''
   for i, step in ipairs(problem.path) do
-    where = where .. (type(step) == 'number' and ('[%d]'):format(step) or (i > 1 and '.' or '') .. tostring(step))
+    where = where .. (type(step) == 'number' and ('[%d]'):format(step) or (i > 1 and '.' or '')
+      .. tostring(step))
   end
   if where == '' or problem.message:find('^unknown ') then return problem.message end
   return ('%s: %s'):format(where, problem.message)
 end
 
---- The options with their defaults. Raises the first thing that is wrong, blaming the line that called
---- the function which calls this.
+--- The options with their defaults. Raises the first thing that is wrong, blaming the line that
+--- called the function which calls this.
 ---@param what string  the name of that function
 ---@param options? table
 ---@param spec table<string, check.Rule>
 ---@return table
 function check.options(what, options, spec)
   options = options == nil and {} or options
-  if type(options) ~= 'table' then error(('%s: %s'):format(what, expected('a table of options', options)), 3) end
+  if type(options) ~= 'table' then
+    error(('%s: %s'):format(what, expected('a table of options', options)), 3)
+  end
   local values, problems = check.apply(options, spec)
   if problems[1] then error(('%s: %s'):format(what, check.words(problems[1])), 3) end
   return values

@@ -1,5 +1,5 @@
---- perigee.yaml: every key, its default, and everything that is wrong with a file, by line and column.
---- docs/configuration.md describes the keys; a spec holds the two together.
+--- perigee.yaml: every key, its default, and everything that is wrong with a file, by line and
+--- column. docs/configuration.md describes the keys; a spec holds the two together.
 local check = require 'check'
 local file = require 'perigee.file'
 local freeze = require 'engine.freeze'
@@ -68,7 +68,8 @@ local SPEC = {
     freeze = check.list_of(freeze.rule, {}),
     http = check.list_of(check.table_of {
       url_prefix = check.required(url),
-      methods = check.list_of(check.one_of(nil, { 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE' })),
+      methods =
+      check.list_of(check.one_of(nil, { 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE' })),
       bearer_token_file = check.string(),
     }, {}),
   }, nil),
@@ -92,7 +93,7 @@ for _, section in ipairs { 'guardrails', 'limits' } do
 end
 config.SPEC = SPEC
 
--- -- reading -----------------------------------------------------------------------------------------
+-- -- reading --------------------------------------------------------------------------------------
 
 --- Where a path leads in the file: the place of the key, or of the nearest one above it.
 local function place_of(root, places, path)
@@ -131,7 +132,9 @@ local function each_path(values, f)
   for _, rule in ipairs(values.guardrails.http) do
     rule.bearer_token_file = rule.bearer_token_file and f(rule.bearer_token_file)
   end
-  for _, token in ipairs(values.auth.tokens) do token.token_file = token.token_file and f(token.token_file) end
+  for _, token in ipairs(values.auth.tokens) do
+    token.token_file = token.token_file and f(token.token_file)
+  end
 end
 
 --- The text of a secret file, without the line feed that editors add.
@@ -153,7 +156,9 @@ local function read_token(token, add, path)
     if not text then return end -- told of by check_files()
   else
     text = os.getenv(token.token_env)
-    if not text or text == '' then message = ('the environment has no %s'):format(token.token_env) end
+    if not text or text == '' then
+      message = ('the environment has no %s'):format(token.token_env)
+    end
   end
   if message then return add(path, message) end
   if #text < 16 then return add(path, 'a token has at least 16 characters') end
@@ -193,8 +198,8 @@ local function check_together(values, add)
   end
 end
 
---- The files that `rules` names, in order, each once. Rules are told apart by their files' names too, so
---- a name is there once.
+--- The files that `rules` names, in order, each once. Rules are told apart by their files' names
+--- too, so a name is there once.
 local function rule_files(values, add)
   local files, seen, by_name = {}, {}, {}
   for i, pattern in ipairs(values.rules) do
@@ -205,7 +210,8 @@ local function rule_files(values, add)
       if not seen[path] then
         files[#files + 1], seen[path] = path, true
         if by_name[name] then
-          add({ 'rules', i }, ('two rule files are called "%s": %s and %s'):format(name, by_name[name], path))
+          add({ 'rules', i }, ('two rule files are called "%s": %s and %s'):format(name,
+            by_name[name], path))
         end
         by_name[name] = by_name[name] or path
       end
@@ -225,7 +231,8 @@ function config.read(path)
   if not text then return nil, { { file = path, line = 0, column = 0, message = message } } end
   local root, places = yaml.decode(text)
   if root == nil and places.message then
-    return nil, { { file = path, line = places.line, column = places.column, message = places.message } }
+    return nil,
+      { { file = path, line = places.line, column = places.column, message = places.message } }
   end
   local problems = {}
   local function add(field, words)
@@ -235,7 +242,8 @@ function config.read(path)
   end
   if root == nil then root = {} end
   if type(root) ~= 'table' then
-    return nil, { { file = path, line = 1, column = 1, message = check.expected('keys and values', root) } }
+    return nil,
+      { { file = path, line = 1, column = 1, message = check.expected('keys and values', root) } }
   end
   local values, wrong = check.apply(root, SPEC)
   for _, p in ipairs(wrong) do

@@ -1,4 +1,5 @@
---- HTTP for scripts and the engine: requests that wait, with limits and bounded retries, and a server.
+--- HTTP for scripts and the engine: requests that wait, with limits and bounded retries, and a
+--- server.
 local check = require 'check'
 local client = require 'perigee.http_client'
 local log = require 'log'
@@ -8,6 +9,9 @@ local url = require 'perigee.url'
 
 local http = {}
 
+---@class http.Tls  names as in Prometheus' tls_config
+---@field ca_file? string, cert_file? string, key_file? string, server_name? string
+---@field insecure_skip_verify? boolean
 ---@class http.Request
 ---@field url string
 ---@field method? string           "GET"
@@ -17,7 +21,8 @@ local http = {}
 ---@field connect_timeout? number  seconds; 5
 ---@field max_body? integer        bytes of the answer; 1 MiB
 ---@field max_redirects? integer   0
----@field tls? { ca_file?: string, cert_file?: string, key_file?: string, server_name?: string, insecure_skip_verify?: boolean }
+---@field tls? http.Tls
+
 ---@field target? string           who is asked, for the metrics: a bounded name
 ---@field retries? integer         how often it is tried again; 0. Only for what may happen twice
 ---@class http.Response
@@ -28,7 +33,8 @@ local http = {}
 
 local BASE, CAP, MAX_WAIT = 0.25, 30, 60
 
---- Full jitter: a random share of a wait that doubles, so that many clients do not come back at once.
+--- Full jitter: a random share of a wait that doubles, so that many clients do not come back at
+--- once.
 local function backoff(attempt) return math.random() * math.min(CAP, BASE * 2 ^ (attempt - 1)) end
 
 local AGAIN = { [408] = true, [429] = true, [500] = true, [502] = true, [503] = true, [504] = true }
@@ -45,7 +51,9 @@ end
 ---@param request http.Request
 ---@return http.Response? response
 ---@return string? message
----@return string? code  "timeout", "connection", "dns", "tls", "reset", "too_large", "refused", "url" or "io"
+---@return string? code  "timeout", "connection", "dns", "tls", "reset", "too_large", "refused",
+---       "url" or "io"
+
 function http.request(request)
   for attempt = 1, (request.retries or 0) + 1 do
     local response, message, code = client.request(request)
@@ -53,7 +61,8 @@ function http.request(request)
       and (response and AGAIN[response.status] or not response and AGAIN_CODE[code])
     if not again then return response, message, code end
     local wait = math.max(backoff(attempt), retry_after(response) or 0)
-    log.debug('request is tried again', { target = request.target or 'other', attempt = attempt, wait = wait,
+    log.debug('request is tried again', { target = request.target or 'other', attempt = attempt,
+      wait = wait,
       reason = message or response.status })
     task.sleep(wait)
   end
@@ -106,9 +115,14 @@ local SERVE = {
   answer_timeout = check.number(30, { above = 0 }),
 }
 
+---@class http.Incoming
+---@field method string, path string, query string, body string, peer string
+---@field headers table<string, string>  names in lower case
+
 --- Serves until it is closed; each request runs the handler in a task of its own.
 ---@param options { host?: string, port?: integer }
----@param handler fun(request: { method: string, path: string, query: string, headers: table, body: string, peer: string }): { status?: integer, headers?: table, body?: string }
+---@param handler fun(request: http.Incoming): { status?: integer, headers?: table, body?: string }
+
 ---@return { port: fun(self): integer, close: fun(self) }? server
 ---@return string? message
 function http.serve(options, handler)

@@ -1,6 +1,6 @@
 --- A client of anything that speaks the Prometheus HTTP API (Prometheus, Thanos, Mimir,
---- VictoriaMetrics). Empty, missing, NaN, partial and failed are told apart all the way up: they are
---- different things, and none of them is zero.
+--- VictoriaMetrics). Empty, missing, NaN, partial and failed are told apart all the way up: they
+--- are different things, and none of them is zero.
 local check = require 'check'
 local file = require 'perigee.file'
 local http = require 'http'
@@ -41,7 +41,9 @@ prometheus.OPTIONS = {
 
 ---@class prometheus.Failure
 ---@field message string
----@field kind string  "bad_data", "execution", "timeout", "unavailable", "connection", "not_prometheus", "too_large", …
+---@field kind string  "bad_data", "execution", "timeout", "unavailable", "connection",
+---       "not_prometheus", "too_large", …
+
 
 --- The number that a sample's text stands for; nil where it is none.
 local function number(text)
@@ -71,7 +73,8 @@ end
 local function open_envelope(response)
   local kind = response.headers['content-type'] or ''
   if not kind:find('json', 1, true) then
-    return failure('not_prometheus', ('status %d and %s instead of JSON: is this a Prometheus API?'):format(
+    return failure('not_prometheus',
+      ('status %d and %s instead of JSON: is this a Prometheus API?'):format(
       response.status, kind == '' and 'no content type' or kind))
   end
   local answer, message = json.decode(response.body)
@@ -79,7 +82,8 @@ local function open_envelope(response)
     return failure('not_prometheus', message or 'the answer is JSON, but no object')
   end
   if answer.status ~= 'success' then
-    return failure(tostring(answer.errorType or 'internal'), tostring(answer.error or 'status ' .. response.status))
+    return failure(tostring(answer.errorType or 'internal'),
+      tostring(answer.error or 'status ' .. response.status))
   end
   return answer
 end
@@ -98,7 +102,8 @@ end
 local function sample(item)
   local point = item.value
   -- A native histogram has no single value; NaN says so.
-  return { labels = item.metric or {}, time = point and point[1] or 0, value = point and number(point[2]) or 0 / 0 }
+  return { labels = item.metric or {}, time = point and point[1] or 0,
+    value = point and number(point[2]) or 0 / 0 }
 end
 
 local function points(item)
@@ -121,7 +126,8 @@ local function result(answer)
     local read = out.type == 'vector' and sample or points
     for i, item in ipairs(data.result) do out[i] = read(item) end
   else
-    return failure('bad_data', ('the query gives a %s, no numbers'):format(tostring(data.resultType)))
+    return failure('bad_data',
+      ('the query gives a %s, no numbers'):format(tostring(data.resultType)))
   end
   return out
 end
@@ -142,7 +148,9 @@ local function append(series, by_key, answer)
       by_key[key], series[#series + 1] = s, s
     end
     local n = #s.ds
-    for i, point in ipairs(item.values or {}) do s.ds[n + i], s.y[n + i] = point[1], number(point[2]) end
+    for i, point in ipairs(item.values or {}) do
+      s.ds[n + i], s.y[n + i] = point[1], number(point[2])
+    end
   end
 end
 
@@ -170,15 +178,18 @@ function prometheus.connect(o)
     return out
   end
 
-  --- POST, because a query can be longer than a URL may be; it changes nothing, so it may be repeated.
+  --- POST, because a query can be longer than a URL may be; it changes nothing, so it may be
+  --- repeated.
   local function ask(path, fields, method)
     local head, message = headers()
     if not head then return failure('unavailable', message) end
     local body = http.form(fields)
     local response, why, code = http.request {
-      method = method or 'POST', url = base .. '/api/v1/' .. path .. (method == 'GET' and body ~= '' and '?' .. body or ''),
+      method = method or 'POST', url = base .. '/api/v1/' .. path
+        .. (method == 'GET' and body ~= '' and '?' .. body or ''),
       headers = head, body = method ~= 'GET' and body or nil, timeout = o.timeout,
-      connect_timeout = math.min(5, o.timeout), max_body = MAX_BODY, max_redirects = method == 'GET' and 3 or 0,
+      connect_timeout = math.min(5, o.timeout), max_body = MAX_BODY, max_redirects = method == 'GET'
+      and 3 or 0,
       tls = o.tls, target = 'prometheus', retries = 2,
     }
     if not response then return failure(code == 'io' and 'connection' or code, why) end
@@ -200,15 +211,19 @@ function prometheus.connect(o)
   --- The values of an expression from start to stop, both included, in steps. Long ranges are asked
   --- for in pieces, on one grid.
   ---@param expr string
-  ---@return prometheus.Series[]? series  sorted as the server gives them; `.partial`, `.warnings` as above
+  ---@return prometheus.Series[]? series  as the server sorts them; `.partial`, `.warnings` too
+
   ---@return prometheus.Failure? failure
   function client.query_range(_, expr, start, stop, step)
-    if not (step > 0) or stop < start then error('query_range: step must be above 0 and stop not before start', 2) end
+    if step ~= step or step <= 0 or stop < start then
+      error('query_range: step must be above 0 and stop not before start', 2)
+    end
     local series, by_key = {}, {}
     local from = start
     repeat
       local to = math.min(stop, from + (POINTS - 1) * step)
-      local answer, why = ask('query_range', { query = expr, start = time_text(from), ['end'] = time_text(to),
+      local answer,
+        why = ask('query_range', { query = expr, start = time_text(from), ['end'] = time_text(to),
         step = ('%.3f'):format(step), timeout = units.duration_text(o.timeout) })
       if not answer then return nil, why end
       if type(answer.data) ~= 'table' or answer.data.resultType ~= 'matrix' then
@@ -231,7 +246,9 @@ function prometheus.connect(o)
   return client
 end
 
----@param options { url: string, headers?: table, bearer_token_file?: string, tls?: table, timeout?: string }
+---@param options { url: string, headers?: table, bearer_token_file?: string, tls?: http.Tls,
+---   timeout?: string }
+
 function prometheus.client(options)
   return prometheus.connect(check.options('prometheus.client', options, prometheus.OPTIONS))
 end

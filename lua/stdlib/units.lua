@@ -21,9 +21,12 @@ function units.duration(text)
     local digits, unit, after = text:match('^(%d+)(%l+)()', at)
     if not digits then return nil, ('%s, not "%s"'):format(EXPECTED, text) end
     if not RANK[unit] then
-      return nil, ('"%s" is no unit of time in "%s"; units are y, w, d, h, m, s, ms'):format(unit, text)
+      return nil, ('"%s" is no unit of time in "%s"; units are y, w, d, h, m, s, ms'):format(unit,
+        text)
     end
-    if RANK[unit] <= rank then return nil, ('units go from large to small, each once: "%s"'):format(text) end
+    if RANK[unit] <= rank then
+      return nil, ('units go from large to small, each once: "%s"'):format(text)
+    end
     if #digits > 12 then return nil, ('"%s" is too long a time'):format(text) end
     seconds, at, rank = seconds + tonumber(digits) * SECONDS[unit], after, RANK[unit]
   end

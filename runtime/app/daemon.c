@@ -42,7 +42,7 @@ struct daemon {
     struct generation *active, *candidate; /* NULL where there is none */
     struct list draining;
     int64_t drain_ms, build_started_ns;
-    bool build_again;         /* asked for during a build: files may have changed since it read them */
+    bool build_again; /* asked for during a build: files may have changed since it read them */
     struct list building_for; /* waiters of the build under way */
     struct list waiting;      /* of the next */
     struct lines last_problems;
@@ -72,8 +72,10 @@ static void on_request(void *ud, struct http_exchange *x)
         "{\"status\":\"error\",\"errorType\":\"unavailable\",\"error\":\"not ready yet\"}";
     static const char *const headers[] = {"Content-Type", "application/json", NULL};
     struct daemon *d = ud;
-    if (d->active != NULL) generation_handle(d->active, x);
-    else http_respond(x, 503, headers, body, sizeof body - 1);
+    if (d->active != NULL)
+        generation_handle(d->active, x);
+    else
+        http_respond(x, 503, headers, body, sizeof body - 1);
 }
 
 static void close_listener(struct listener *l)
@@ -121,9 +123,12 @@ static int open_listener(struct daemon *d, const struct daemon_needs *n, struct 
     snprintf(address, sizeof address, "%s:%d", n->host, n->port);
     close_listener(&d->next);
     if (d->now.address != NULL && strcmp(d->now.address, address) == 0) return 0;
-    struct http_server_options o = {.host = n->host, .port = n->port, .max_body = n->max_body,
+    struct http_server_options o = {.host = n->host,
+                                    .port = n->port,
+                                    .max_body = n->max_body,
                                     .max_connections = n->max_connections,
-                                    .request_ms = 10000, .answer_ms = 60000};
+                                    .request_ms = 10000,
+                                    .answer_ms = 60000};
     int rc = http_server_open(&d->next.server, d->host->loop, &o, on_request, d, e);
     if (rc == 0) d->next.address = xstrdup(address);
     return rc;
@@ -204,7 +209,8 @@ static void end_soon(struct daemon *d, int status, const struct lines *problems)
     lines_copy(&d->end_problems, problems);
 }
 
-static void refused(struct daemon *d, struct generation *g, const char *kind, const struct lines *why)
+static void refused(struct daemon *d, struct generation *g, const char *kind,
+                    const struct lines *why)
 {
     close_listener(&d->next);
     drain(d, g, 0);
@@ -285,8 +291,10 @@ struct daemon_waiter *daemon_reload(struct daemon *d, daemon_reload_fn *done, vo
         w->ud = ud;
         list_append(&d->waiting, &w->link);
     }
-    if (d->candidate != NULL) d->build_again = true;
-    else if (!d->stopping && !d->ended) build(d);
+    if (d->candidate != NULL)
+        d->build_again = true;
+    else if (!d->stopping && !d->ended)
+        build(d);
     return w;
 }
 
@@ -315,7 +323,8 @@ static void on_tick_closed(uv_handle_t *h) { free(h->data); }
 
 static void forget_all(struct list *waiters)
 {
-    while (!list_empty(waiters)) daemon_forget(LIST_ITEM(waiters->next, struct daemon_waiter, link));
+    while (!list_empty(waiters))
+        daemon_forget(LIST_ITEM(waiters->next, struct daemon_waiter, link));
 }
 
 static void on_turn(void *ud);
@@ -351,7 +360,8 @@ static void close_drained(struct daemon *d)
         next = at->next;
         bool idle = generation_is_idle(g);
         if (!idle && now < g->deadline_ms) continue;
-        if (!idle) log_write(LOG_WARN, "a generation did not end in time; its tasks are cancelled", NULL);
+        if (!idle)
+            log_write(LOG_WARN, "a generation did not end in time; its tasks are cancelled", NULL);
         generation_close(g);
     }
 }
@@ -379,8 +389,10 @@ static void on_turn(void *ud)
         return;
     }
     bool waits = d->stopping || !list_empty(&d->draining);
-    if (waits && !uv_is_active((uv_handle_t *)&d->tick)) uv_timer_start(&d->tick, on_tick, 20, 20);
-    else if (!waits) uv_timer_stop(&d->tick);
+    if (waits && !uv_is_active((uv_handle_t *)&d->tick))
+        uv_timer_start(&d->tick, on_tick, 20, 20);
+    else if (!waits)
+        uv_timer_stop(&d->tick);
 }
 
 /* -- starting -- */
@@ -391,8 +403,10 @@ static void on_signal(void *ud, int signum)
     struct daemon *d = host->daemon;
     struct err e = {0};
     if (d == NULL) return;
-    if (signum == SIGHUP) daemon_reload(d, NULL, NULL);
-    else if (signum != SIGUSR1) daemon_stop(d);
+    if (signum == SIGHUP)
+        daemon_reload(d, NULL, NULL);
+    else if (signum != SIGUSR1)
+        daemon_stop(d);
     else if (d->active != NULL && generation_call(d->active, "kill", "SIGUSR1", &e) < 0)
         log_printf(LOG_ERROR, "the kill switch could not be thrown: %s", e.text);
 }
@@ -400,18 +414,21 @@ static void on_signal(void *ud, int signum)
 static void make_metrics(struct daemon *d)
 {
     static const double buckets[] = {.01, .025, .05, .1, .2, .5, 1, 2, 5};
-    d->m_success = metric_family("perigee_config_last_reload_successful",
-                                 "Whether the last reload was successful.", METRIC_GAUGE, "", NULL, 0);
-    d->m_success_at = metric_family("perigee_config_last_reload_success_timestamp_seconds",
-                                    "When the last successful reload was.", METRIC_GAUGE, "", NULL, 0);
+    d->m_success =
+        metric_family("perigee_config_last_reload_successful",
+                      "Whether the last reload was successful.", METRIC_GAUGE, "", NULL, 0);
+    d->m_success_at =
+        metric_family("perigee_config_last_reload_success_timestamp_seconds",
+                      "When the last successful reload was.", METRIC_GAUGE, "", NULL, 0);
     d->m_reloads = metric_family("perigee_reloads_total", "Reloads by outcome.", METRIC_COUNTER,
                                  "outcome", NULL, 0);
-    d->m_draining = metric_family("perigee_generations_draining",
-                                  "Generations of rules that are no longer active and not yet closed.",
-                                  METRIC_GAUGE, "", NULL, 0);
+    d->m_draining =
+        metric_family("perigee_generations_draining",
+                      "Generations of rules that are no longer active and not yet closed.",
+                      METRIC_GAUGE, "", NULL, 0);
     d->m_seconds = metric_family("perigee_reload_duration_seconds",
-                                 "Time from the start of a reload to its end.", METRIC_HISTOGRAM, "",
-                                 buckets, sizeof buckets / sizeof *buckets);
+                                 "Time from the start of a reload to its end.", METRIC_HISTOGRAM,
+                                 "", buckets, sizeof buckets / sizeof *buckets);
     metric_add(d->m_reloads, (const char *[]){"ok"}, 0);
     metric_add(d->m_reloads, (const char *[]){"failed"}, 0);
     metric_set(metric_family("perigee_build_info", "The version that runs.", METRIC_GAUGE,

@@ -1,4 +1,5 @@
-/* daemon_module.h - the Lua module perigee.daemon: what commands and generations ask of the process. */
+/* daemon_module.h - the Lua module perigee.daemon: what commands and generations ask of the
+ * process. */
 #ifndef APP_DAEMON_MODULE_H
 #define APP_DAEMON_MODULE_H
 

@@ -80,7 +80,8 @@ static const char *take_results(struct generation *g, struct task *t, struct lin
         static const char *const kinds[] = {"config", "rules", "start", "unchanged"};
         read_lines(L, top + 2, problems);
         for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-            if (lua_isstring(L, top + 3) && strcmp(kinds[i], lua_tostring(L, top + 3)) == 0) kind = kinds[i];
+            if (lua_isstring(L, top + 3) && strcmp(kinds[i], lua_tostring(L, top + 3)) == 0)
+                kind = kinds[i];
     }
     lua_settop(L, top);
     return kind;
@@ -91,8 +92,10 @@ static void on_end(void *ud, struct task *t, const char *error)
     struct generation *g = ud;
     struct lines problems = {0};
     const char *kind = "internal";
-    if (error != NULL) lines_add(&problems, error);
-    else kind = take_results(g, t, &problems);
+    if (error != NULL)
+        lines_add(&problems, error);
+    else
+        kind = take_results(g, t, &problems);
     if (g->built != NULL) g->built(g->ud, g, kind, &problems);
     lines_free(&problems);
 }
@@ -113,7 +116,8 @@ static int l_build(lua_State *L) /* generation, path, digest or nil */
 static void on_fault(void *ud, const char *trace)
 {
     (void)ud;
-    log_write(LOG_ERROR, "a task failed", (const struct log_field[]){{"error", trace}, {NULL, NULL}});
+    log_write(LOG_ERROR, "a task failed",
+              (const struct log_field[]){{"error", trace}, {NULL, NULL}});
 }
 
 int generation_build(struct generation **out, struct host *host, const char *path,

@@ -1,5 +1,5 @@
-/* generation.h - one generation of configuration and rules, in a Lua state of its own: candidate, then
- * active or refused, then draining, closed. */
+/* generation.h - one generation of configuration and rules, in a Lua state of its own: candidate,
+ * then active or refused, then draining, closed. */
 #ifndef APP_GENERATION_H
 #define APP_GENERATION_H
 
@@ -19,8 +19,8 @@ struct generation {
 };
 
 /* Starts to build one from the configuration at path. built is called once, from a turn: with kind
- * NULL when it may be activated; else "config", "rules", "start", "unchanged" or "internal", and what
- * is wrong. The generation may be closed from the next turn on. 0, or -errno with e. */
+ * NULL when it may be activated; else "config", "rules", "start", "unchanged" or "internal", and
+ * what is wrong. The generation may be closed from the next turn on. 0, or -errno with e. */
 int generation_build(struct generation **out, struct host *host, const char *path,
                      const char *active_digest,
                      void (*built)(void *ud, struct generation *g, const char *kind,
@@ -32,7 +32,7 @@ int generation_call(struct generation *g, const char *method, const char *text, 
 int generation_activate(struct generation *g, bool first, struct err *e);
 void generation_handle(struct generation *g, struct http_exchange *x);
 bool generation_is_idle(const struct generation *g); /* no task is left */
-void generation_close(struct generation *g); /* cancels its tasks; NULL is fine */
+void generation_close(struct generation *g);         /* cancels its tasks; NULL is fine */
 
 void lines_add(struct lines *l, const char *text);
 void lines_copy(struct lines *to, const struct lines *from);

@@ -1,4 +1,5 @@
-/* main() - finds the command, makes a trusted state, runs lua/stdlib/command/<name>.lua in a task. */
+/* main() - finds the command, makes a trusted state, runs lua/stdlib/command/<name>.lua in a task.
+ */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,8 +33,8 @@ static void raise_interrupted(lua_State *L, lua_Debug *ar)
     luaL_error(L, "interrupted");
 }
 
-/* A script that computes is stopped at its next instruction; one that does not stop, the second time.
- * The service watches for these signals itself, and then this handler is not there. */
+/* A script that computes is stopped at its next instruction; one that does not stop, the second
+ * time. The service watches for these signals itself, and then this handler is not there. */
 static void on_interrupt(int signum)
 {
     if (caught != 0) _exit(128 + signum);
@@ -103,7 +104,8 @@ int main(int argc, char **argv)
     watch_interrupts(host.loop);
     if (start(s, argc, argv) == 0) {
         loop_run(host.loop, &run.stop);
-        if (!run.stop) fprintf(stderr, "perigee: everything waits for something that cannot come\n");
+        if (!run.stop)
+            fprintf(stderr, "perigee: everything waits for something that cannot come\n");
     }
     fflush(stdout);
     state_close(s);

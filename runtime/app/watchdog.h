@@ -1,5 +1,5 @@
-/* watchdog.h - a turn of the loop that takes too long: after a second the line is named, after ten the
- * process ends, and what supervises it starts it anew. The journal tells the rest. */
+/* watchdog.h - a turn of the loop that takes too long: after a second the line is named, after ten
+ * the process ends, and what supervises it starts it anew. The journal tells the rest. */
 #ifndef APP_WATCHDOG_H
 #define APP_WATCHDOG_H
 

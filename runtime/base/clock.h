@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-int64_t clock_wall_ms(void);      /* since 1970, UTC */
-int64_t clock_monotonic_ms(void); /* since some moment of the past */
-int64_t clock_monotonic_ns(void); /* never virtual: for measuring */
+int64_t clock_wall_ms(void);       /* since 1970, UTC */
+int64_t clock_monotonic_ms(void);  /* since some moment of the past */
+int64_t clock_monotonic_ns(void);  /* never virtual: for measuring */
 int64_t clock_thread_cpu_ns(void); /* CPU time of the calling thread, never virtual */
 
 void clock_make_virtual(int64_t wall_ms); /* both clocks stand at wall_ms from here on */

@@ -59,10 +59,14 @@ void json_add_string(struct text *t, const char *s, size_t len)
         }
         text_add(t, s + i - plain, plain);
         plain = 0;
-        if (c == '"' || c == '\\') text_addf(t, "\\%c", c);
-        else if (c >= 0x80) text_adds(t, "\xef\xbf\xbd");
-        else if (c >= 0x08 && c <= 0x0d && c != 0x0b) text_addf(t, "\\%c", short_form[c - 0x08]);
-        else text_addf(t, "\\u%04x", c);
+        if (c == '"' || c == '\\')
+            text_addf(t, "\\%c", c);
+        else if (c >= 0x80)
+            text_adds(t, "\xef\xbf\xbd");
+        else if (c >= 0x08 && c <= 0x0d && c != 0x0b)
+            text_addf(t, "\\%c", short_form[c - 0x08]);
+        else
+            text_addf(t, "\\u%04x", c);
     }
     text_add(t, s + len - plain, plain);
     text_addc(t, '"');

@@ -57,12 +57,18 @@ static void add_quoted(struct text *t, const char *s, bool json)
     bool utf8 = text_is_utf8(s, len);
     text_addc(t, '"');
     for (const unsigned char *p = (const unsigned char *)s; *p; p++) {
-        if (*p == '"' || *p == '\\') text_addf(t, "\\%c", *p);
-        else if (*p == '\n') text_adds(t, "\\n");
-        else if (*p == '\t') text_adds(t, "\\t");
-        else if (*p < 0x20 || *p == 0x7f) text_addf(t, "\\u%04x", *p);
-        else if (*p >= 0x80 && !utf8) text_adds(t, "\\ufffd");
-        else text_addc(t, (char)*p);
+        if (*p == '"' || *p == '\\')
+            text_addf(t, "\\%c", *p);
+        else if (*p == '\n')
+            text_adds(t, "\\n");
+        else if (*p == '\t')
+            text_adds(t, "\\t");
+        else if (*p < 0x20 || *p == 0x7f)
+            text_addf(t, "\\u%04x", *p);
+        else if (*p >= 0x80 && !utf8)
+            text_adds(t, "\\ufffd");
+        else
+            text_addc(t, (char)*p);
     }
     text_addc(t, '"');
 }

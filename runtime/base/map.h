@@ -15,7 +15,7 @@ struct map {
     size_t used, capacity;
 };
 
-void *map_get(const struct map *m, const char *key); /* NULL when absent */
+void *map_get(const struct map *m, const char *key);       /* NULL when absent */
 void map_set(struct map *m, const char *key, void *value); /* value not NULL; replaces */
 /* Visits all: for (size_t i = 0; (e = map_next(m, &i)) != NULL;) */
 struct map_entry *map_next(const struct map *m, size_t *at);

@@ -10,9 +10,9 @@
 #include "base/memory.h"
 
 struct child {
-    double value;        /* of a histogram: the sum */
-    double count;        /* histogram only */
-    double in_bucket[];  /* n_buckets of them, not yet cumulative */
+    double value;       /* of a histogram: the sum */
+    double count;       /* histogram only */
+    double in_bucket[]; /* n_buckets of them, not yet cumulative */
 };
 
 struct metric {
@@ -31,8 +31,10 @@ static void add_escaped(struct text *t, const char *s)
 {
     for (; *s; s++) {
         if (*s == '\\' || *s == '"') text_addc(t, '\\');
-        if (*s == '\n') text_adds(t, "\\n");
-        else text_addc(t, *s);
+        if (*s == '\n')
+            text_adds(t, "\\n");
+        else
+            text_addc(t, *s);
     }
 }
 
@@ -150,8 +152,7 @@ static void sample(struct text *t, const char *name, const char *suffix, const c
 {
     char n[TEXT_NUMBER];
     text_addf(t, "%s%s", name, suffix);
-    if (*labels || *extra)
-        text_addf(t, "{%s%s%s}", labels, *labels && *extra ? "," : "", extra);
+    if (*labels || *extra) text_addf(t, "{%s%s%s}", labels, *labels && *extra ? "," : "", extra);
     text_addf(t, " %s\n", number(value, n));
 }
 
@@ -195,8 +196,11 @@ static void family(struct text *t, const struct metric *m, bool openmetrics)
     text_addf(t, "\n# TYPE %.*s %s\n", name_len, m->name, types[m->type]);
     struct map_entry **children = sorted(&m->children);
     for (size_t i = 0; children[i] != NULL; i++) {
-        if (m->type == METRIC_HISTOGRAM) histogram(t, m, children[i]);
-        else sample(t, m->name, "", children[i]->key, "", ((struct child *)children[i]->value)->value);
+        if (m->type == METRIC_HISTOGRAM)
+            histogram(t, m, children[i]);
+        else
+            sample(t, m->name, "", children[i]->key, "",
+                   ((struct child *)children[i]->value)->value);
     }
     free(children);
 }

@@ -20,8 +20,8 @@ struct metric *metric_family(const char *name, const char *help, enum metric_typ
                              const char *label_names, const double *buckets, size_t n_buckets);
 
 /* values: as many as there are label names (NULL for none). */
-void metric_add(struct metric *m, const char *const *values, double amount); /* counter, gauge */
-void metric_set(struct metric *m, const char *const *values, double value);  /* gauge */
+void metric_add(struct metric *m, const char *const *values, double amount);    /* counter, gauge */
+void metric_set(struct metric *m, const char *const *values, double value);     /* gauge */
 void metric_observe(struct metric *m, const char *const *values, double value); /* histogram */
 double metric_value(struct metric *m, const char *const *values); /* 0 where there is none */
 void metric_clear(struct metric *m); /* forgets the label sets: for gauges drawn anew */

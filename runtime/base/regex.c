@@ -32,9 +32,11 @@ struct regex {
     pcre2_match_data *data;
     pcre2_match_context *context;
     int64_t steps; /* left in this operation */
+    bool too_long; /* its result passes the limit of the text */
     char *pattern; /* a copy, for the names */
     struct name *names;
     size_t n_names, names_capacity;
+    struct regex *letters; /* see make_letters() */
 };
 
 /* The translation from Go's syntax into PCRE2's, in the order of Go's parser, so that of two
@@ -65,7 +67,7 @@ struct translator {
 
 static struct level *top(struct translator *t) { return &t->levels[t->depth]; }
 
-static int fail(struct translator *t, const char *what, const char *from, const char *to)
+static int refuse(struct translator *t, const char *what, const char *from, const char *to)
 {
     return err_set(t->err, -EINVAL, "error parsing regexp: %s: `%.*s`", what, (int)(to - from),
                    from);
@@ -148,7 +150,8 @@ static void add_assertion(struct translator *t, const char *text)
 /* \x41, \n, \. of which the backslash is at from and t->at behind it; in classes and outside. */
 static int read_escape(struct translator *t, const char *from, uint32_t *rune)
 {
-    if (t->at == t->end) return fail(t, "trailing backslash at end of expression", t->end, t->end);
+    if (t->at == t->end)
+        return refuse(t, "trailing backslash at end of expression", t->end, t->end);
     static const char letters[] = "afnrtv", values[] = "\a\f\n\r\t\v";
     uint32_t c = next(t);
     const char *letter = is_alnum(c) ? strchr(letters, (int)c) : NULL;
@@ -178,7 +181,7 @@ static int read_escape(struct translator *t, const char *from, uint32_t *rune)
             }
         }
     }
-    return fail(t, "invalid escape sequence", from, t->at);
+    return refuse(t, "invalid escape sequence", from, t->at);
 }
 
 /* Go's names; PCRE2 knows more, and would take them in any case and shortened. */
@@ -209,12 +212,12 @@ static int read_property(struct translator *t, bool inside)
 {
     const char *from = t->at, *name = from + 2;
     bool negated = from[1] == 'P';
-    if (name == t->end) return fail(t, "invalid character class range", from, t->end);
+    if (name == t->end) return refuse(t, "invalid character class range", from, t->end);
     size_t n = width(name);
     t->at = name + n;
     if (*name == '{') {
         const char *close = memchr(name, '}', (size_t)(t->end - name));
-        if (close == NULL) return fail(t, "invalid character class range", from, t->end);
+        if (close == NULL) return refuse(t, "invalid character class range", from, t->end);
         n = (size_t)(close - ++name);
         t->at = close + 1;
     }
@@ -235,7 +238,7 @@ static int read_property(struct translator *t, bool inside)
     } else if (listed(scripts, name, n)) {
         text_addf(&t->out, "\\%c{sc:%.*s}", p, (int)n, name);
     } else {
-        return fail(t, "invalid character class range", from, t->at);
+        return refuse(t, "invalid character class range", from, t->at);
     }
     if (!inside) text_addc(&t->out, ']');
     return 0;
@@ -267,7 +270,7 @@ static int read_posix(struct translator *t)
     if (close > name && *name == '^') name++;
     t->at = close + 2;
     if (!listed(known, name, (size_t)(close - name)))
-        return fail(t, "invalid character class range", from, t->at);
+        return refuse(t, "invalid character class range", from, t->at);
     /* Those with letters as ranges: under (?i) they take in ſ and the Kelvin sign, as in Go. */
     static const char *const ranges[][2] = {{"alnum:", "0-9A-Za-z"},
                                             {"alpha:", "A-Za-z"},
@@ -285,7 +288,7 @@ static int read_posix(struct translator *t)
 
 static int read_class_rune(struct translator *t, const char *class, uint32_t *rune)
 {
-    if (t->at == t->end) return fail(t, "missing closing ]", class, t->end);
+    if (t->at == t->end) return refuse(t, "missing closing ]", class, t->end);
     const char *from = t->at;
     *rune = next(t);
     return *rune == '\\' ? read_escape(t, from, rune) : 0;
@@ -310,7 +313,7 @@ static int read_class_item(struct translator *t, const char *class)
     if (t->end - t->at < 2 || t->at[0] != '-' || t->at[1] == ']') return 0;
     t->at++;
     if ((rc = read_class_rune(t, class, &high)) < 0) return rc;
-    if (high < low) return fail(t, "invalid character class range", from, t->at);
+    if (high < low) return refuse(t, "invalid character class range", from, t->at);
     text_addc(&t->out, '-');
     add_rune(t, high);
     return 0;
@@ -336,7 +339,7 @@ static int read_class(struct translator *t)
 
 static int open_group(struct translator *t, bool captures, unsigned flags)
 {
-    if (t->depth == MAX_NESTING) return fail(t, "expression nests too deeply", t->start, t->end);
+    if (t->depth == MAX_NESTING) return refuse(t, "expression nests too deeply", t->start, t->end);
     t->levels[++t->depth] = (struct level){.flags = flags, .most = 1};
     if (captures) t->groups++;
     text_adds(&t->out, captures ? "(" : "(?");
@@ -355,11 +358,11 @@ static void add_flags(struct translator *t, unsigned flags)
 static int read_named_group(struct translator *t, const char *name)
 {
     const char *from = t->at, *close = memchr(name, '>', (size_t)(t->end - name));
-    if (close == NULL) return fail(t, "invalid named capture", from, t->end);
+    if (close == NULL) return refuse(t, "invalid named capture", from, t->end);
     bool valid = close > name;
     for (const char *p = name; p < close; p++)
         if (!is_alnum((unsigned char)*p) && *p != '_') valid = false;
-    if (!valid) return fail(t, "invalid named capture", from, close + 1);
+    if (!valid) return refuse(t, "invalid named capture", from, close + 1);
     t->at = close + 1;
     int rc = open_group(t, true, top(t)->flags);
     if (rc < 0) return rc;
@@ -410,12 +413,12 @@ static int read_perl_group(struct translator *t)
             break;
         }
     }
-    return fail(t, "invalid or unsupported Perl syntax", from, t->at);
+    return refuse(t, "invalid or unsupported Perl syntax", from, t->at);
 }
 
 static int close_group(struct translator *t)
 {
-    if (t->depth == 0) return fail(t, "unexpected )", t->start, t->end);
+    if (t->depth == 0) return refuse(t, "unexpected )", t->start, t->end);
     int most = top(t)->most;
     t->depth--;
     text_addc(&t->out, ')');
@@ -460,12 +463,12 @@ static int add_repetition(struct translator *t, const char *to, int min, int max
     const char *from = t->at;
     if (to < t->end && *to == '?') to++;
     if (t->last_repeat != NULL)
-        return fail(t, "invalid nested repetition operator", t->last_repeat, to);
+        return refuse(t, "invalid nested repetition operator", t->last_repeat, to);
     struct level *level = top(t);
-    if (!level->atom) return fail(t, "missing argument to repetition operator", from, to);
+    if (!level->atom) return refuse(t, "missing argument to repetition operator", from, to);
     if (min >= 2 || max >= 2) {
         level->repeats *= max >= 0 ? max : min;
-        if (level->repeats > MAX_REPEAT) return fail(t, "invalid repeat count", from, to);
+        if (level->repeats > MAX_REPEAT) return refuse(t, "invalid repeat count", from, to);
         if (level->repeats > level->most) level->most = level->repeats;
     }
     text_add(&t->out, from, (size_t)(to - from));
@@ -487,7 +490,7 @@ static int read_repetition(struct translator *t)
         return 0;
     }
     if (min > MAX_REPEAT || max > MAX_REPEAT || (max >= 0 && min > max))
-        return fail(t, "invalid repeat count", t->at, to);
+        return refuse(t, "invalid repeat count", t->at, to);
     return add_repetition(t, to, min, max);
 }
 
@@ -516,7 +519,7 @@ static int read_backslash(struct translator *t)
         t->at += 2;
         add_assertion(t, (char[]){'\\', c, '\0'});
         return 0;
-    case 'C': return fail(t, "invalid escape sequence", from, from + 2);
+    case 'C': return refuse(t, "invalid escape sequence", from, from + 2);
     case 'Q': add_quoted(t); return 0;
     case 'p':
     case 'P': begin_atom(t); return read_property(t, false);
@@ -578,17 +581,17 @@ static int translate(struct translator *t)
         const char *bad = t->start; /* the shortest tail that is wrong from its first byte */
         while (width(bad) <= (size_t)(t->end - bad) && text_is_utf8(bad, width(bad)))
             bad += width(bad);
-        return fail(t, "invalid UTF-8", bad, t->end);
+        return refuse(t, "invalid UTF-8", bad, t->end);
     }
     text_adds(&t->out, "(?C)");
     while (t->at < t->end) {
         int rc = read_piece(t);
         if (rc < 0) return rc;
     }
-    if (t->depth > 0) return fail(t, "missing closing )", t->start, t->end);
+    if (t->depth > 0) return refuse(t, "missing closing )", t->start, t->end);
     if (!t->out.failed) return 0;
     if (t->out.len < MAX_TRANSLATED / 2) return -ENOMEM;
-    return fail(t, "expression is too large", t->start, t->end);
+    return refuse(t, "expression is too large", t->start, t->end);
 }
 
 static int count_step(pcre2_callout_block *block, void *data)
@@ -657,6 +660,7 @@ done:
 void regex_free(struct regex *re)
 {
     if (re == NULL) return;
+    regex_free(re->letters);
     pcre2_match_context_free(re->context);
     pcre2_match_data_free(re->data);
     pcre2_code_free(re->code);
@@ -687,6 +691,7 @@ static int valid_text(const char **s, size_t *len, struct text *copy)
 
 static void begin(struct regex *re, size_t len)
 {
+    re->too_long = false;
     re->steps = STEPS + (int64_t)(len * STEPS_PER_BYTE);
 }
 
@@ -743,61 +748,76 @@ static const char *named(const struct regex *re, const char *s, const char *name
     return s;
 }
 
-/* Is the character that begins a text of n bytes a letter or a digit anywhere in the world? Rarely
- * asked, so nothing is kept. */
-static bool is_word(const char *s, size_t n)
+/* For names in replacements: letters of any script. Made once somebody asks. */
+static int make_letters(struct regex *re, const char *replacement, size_t len)
+{
+    static const char letters[] = "[\\pL\\p{Nd}]";
+    bool ascii = true;
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)replacement[i] >= 0x80) ascii = false;
+    if (ascii) return 0;
+    int rc = 0;
+    if (re->letters == NULL) rc = regex_compile(&re->letters, letters, strlen(letters), NULL);
+    /* The first match takes all the memory the later ones need, so those cannot fail. */
+    return rc < 0 || regex_match(re->letters, letters, strlen(letters)) < 0 ? -ENOMEM : 0;
+}
+
+/* May the character that begins a text of n bytes stand in a name? */
+static bool is_word(const struct regex *re, const char *s, size_t n)
 {
     if ((unsigned char)*s < 0x80) return is_alnum((unsigned char)*s) || *s == '_';
     size_t w = width(s);
-    if (w > n || !text_is_utf8(s, w)) return false;
-    static const char letters[] = "[\\pL\\p{Nd}]";
-    struct regex *re = NULL;
-    int rc = regex_compile(&re, letters, strlen(letters), NULL);
-    bool word = rc == 0 && regex_match(re, s, w) == 1;
-    regex_free(re);
-    return word;
+    return w <= n && text_is_utf8(s, w) && regex_match(re->letters, s, w) == 1;
 }
 
 /* Go's rule for what a name is: ${name} or $name, of letters, digits and _. NULL when it is none;
  * else *rest is behind it. */
-static const char *read_name(const char *p, const char *end, size_t *n, const char **rest)
+static const char *read_name(const struct regex *re, const char *p, const char *end, size_t *n,
+                             const char **rest)
 {
     bool brace = p < end && *p == '{';
     const char *name = p + brace, *q = name;
-    while (q < end && is_word(q, (size_t)(end - q))) q += width(q);
+    while (q < end && is_word(re, q, (size_t)(end - q))) q += width(q);
     *n = (size_t)(q - name);
     if (*n == 0 || (brace && (q == end || *q != '}'))) return NULL;
     *rest = q + brace;
     return name;
 }
 
-static void expand(const struct regex *re, const char *s, const char *p, const char *end,
+static void add(struct regex *re, struct text *out, const char *s, size_t n)
+{
+    if (out->limit > 0 && n > out->limit - out->len) re->too_long = true;
+    text_add(out, s, n);
+}
+
+static void expand(struct regex *re, const char *s, const char *p, const char *end,
                    struct text *out)
 {
     while (p < end) {
         const char *dollar = memchr(p, '$', (size_t)(end - p)), *rest;
         size_t n;
         if (dollar == NULL) break;
-        text_add(out, p, (size_t)(dollar - p));
+        add(re, out, p, (size_t)(dollar - p));
         p = dollar + 1;
-        const char *name = read_name(p, end, &n, &rest);
+        const char *name = read_name(re, p, end, &n, &rest);
         if (name != NULL) {
             const char *text = named(re, s, name, n, &n);
-            text_add(out, text, n);
+            add(re, out, text, n);
             p = rest;
         } else {
-            text_addc(out, '$');
+            add(re, out, "$", 1);
             if (p < end && *p == '$') p++;
         }
     }
-    text_add(out, p, (size_t)(end - p));
+    add(re, out, p, (size_t)(end - p));
 }
 
 int regex_replace(struct regex *re, const char *s, size_t len, const char *replacement,
                   size_t replacement_len, struct text *out)
 {
     struct text copy = {0};
-    int rc = valid_text(&s, &len, &copy);
+    int rc = make_letters(re, replacement, replacement_len);
+    if (rc == 0) rc = valid_text(&s, &len, &copy);
     size_t copied = 0, from = 0;
     begin(re, len);
     while (rc == 0 && from <= len && !out->failed) {
@@ -808,15 +828,15 @@ int regex_replace(struct regex *re, const char *s, size_t len, const char *repla
         }
         const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(re->data);
         size_t start = ends[0], stop = ends[1];
-        text_add(out, s + copied, start - copied);
+        add(re, out, s + copied, start - copied);
         if (stop > copied || start == 0) /* else it is empty, right behind the last one */
             expand(re, s, replacement, replacement + replacement_len, out);
         copied = stop;
         size_t step = from < len ? width(s + from) : 1;
         from = from + step > stop ? from + step : stop;
     }
-    if (rc == 0) text_add(out, s + copied, len - copied);
+    if (rc == 0) add(re, out, s + copied, len - copied);
     text_free(&copy);
-    if (rc == 0 && out->failed) return out->limit > 0 ? -EFBIG : -ENOMEM;
+    if (rc == 0 && out->failed) return re->too_long ? -EFBIG : -ENOMEM;
     return rc;
 }

@@ -114,7 +114,8 @@ bool text_is_utf8(const char *s, size_t len)
             code = code << 6 | (p[i] & 0x3fu);
         }
         static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-        if (code < least[more] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+        if (code < least[more] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+            return false;
         p += more + 1;
     }
     return true;

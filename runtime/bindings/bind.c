@@ -120,9 +120,12 @@ double *bind_doubles(lua_State *L, int i, size_t *n)
     double *x = lua_newuserdatauv(L, *n * sizeof *x, 0); /* x */
     for (size_t k = 0; k < *n; k++) {
         int type = lua_rawgeti(L, i, (lua_Integer)k + 1); /* x v */
-        if (type == LUA_TNUMBER) x[k] = lua_tonumber(L, -1);
-        else if (type == LUA_TNIL || (type == LUA_TBOOLEAN && !lua_toboolean(L, -1))) x[k] = NAN;
-        else luaL_error(L, "value %d is a %s; expected a number", (int)k + 1, luaL_typename(L, -1));
+        if (type == LUA_TNUMBER)
+            x[k] = lua_tonumber(L, -1);
+        else if (type == LUA_TNIL || (type == LUA_TBOOLEAN && !lua_toboolean(L, -1)))
+            x[k] = NAN;
+        else
+            luaL_error(L, "value %d is a %s; expected a number", (int)k + 1, luaL_typename(L, -1));
         lua_pop(L, 1); /* x */
     }
     return x;

@@ -37,7 +37,8 @@ double *bind_doubles(lua_State *L, int i, size_t *n);
 /* Pushes an array. */
 void bind_push_doubles(lua_State *L, const double *x, size_t n);
 
-/* The modules "perigee.<name>" (modules.h): for the engine and scripts, and those a cell may have too. */
+/* The modules "perigee.<name>" (modules.h): for the engine and scripts, and those a cell may have
+ * too. */
 extern const luaL_Reg bind_modules[];
 extern const luaL_Reg bind_cell_modules[];
 

@@ -52,13 +52,10 @@ static int l_advance(lua_State *L)
 
 int luaopen_perigee_clock(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"now", l_now},
-                                         {"monotonic", l_monotonic},
-                                         {"cpu", l_cpu},
-                                         {"text", l_text},
-                                         {"make_virtual", l_make_virtual},
-                                         {"advance", l_advance},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"now", l_now},   {"monotonic", l_monotonic},       {"cpu", l_cpu},
+        {"text", l_text}, {"make_virtual", l_make_virtual}, {"advance", l_advance},
+        {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

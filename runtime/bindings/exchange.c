@@ -10,7 +10,8 @@
 
 #define TYPE "perigee.exchange"
 
-static const char failed[] = "{\"status\":\"error\",\"errorType\":\"internal\",\"error\":\"internal error\"}";
+static const char failed[] =
+    "{\"status\":\"error\",\"errorType\":\"internal\",\"error\":\"internal error\"}";
 static const char *const failed_headers[] = {"Content-Type", "application/json", NULL};
 
 struct box {
@@ -78,7 +79,8 @@ static int l_respond(lua_State *L)
     luaL_argcheck(L, status >= 200 && status <= 599, 2, "status is not between 200 and 599");
     if (lua_getfield(L, 2, "headers") == LUA_TTABLE) {
         for (lua_pushnil(L); lua_next(L, -2) && n < MAX_HEADERS; lua_pop(L, 1)) {
-            /* No conversion of either: that would confuse lua_next(). The table holds the strings. */
+            /* No conversion of either: that would confuse lua_next(). The table holds the strings.
+             */
             if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
                 return luaL_error(L, "headers are a table of names and texts");
             headers[2 * n] = lua_tostring(L, -2);
@@ -144,7 +146,4 @@ void exchange_dispatch(struct state *s, int handler, struct http_exchange *x)
     http_respond(x, 500, failed_headers, failed, sizeof failed - 1);
 }
 
-void exchange_open(lua_State *L)
-{
-    bind_type(L, TYPE, (const luaL_Reg[]){{NULL, NULL}}, l_drop);
-}
+void exchange_open(lua_State *L) { bind_type(L, TYPE, (const luaL_Reg[]){{NULL, NULL}}, l_drop); }

@@ -8,8 +8,9 @@
 
 void exchange_open(lua_State *L); /* the metatable; may raise for memory */
 
-/* Runs the referenced function in a new task with {method=, path=, query=, headers=, body=, peer=} and
- * answers x with the {status=, headers=, body=} it returns; 500 when it raises. Raises nothing. */
+/* Runs the referenced function in a new task with {method=, path=, query=, headers=, body=, peer=}
+ * and answers x with the {status=, headers=, body=} it returns; 500 when it raises. Raises nothing.
+ */
 void exchange_dispatch(struct state *s, int handler, struct http_exchange *x);
 
 #endif

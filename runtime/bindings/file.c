@@ -1,4 +1,5 @@
-/* The Lua module perigee.file: the few things the program does with files, without blocking long. */
+/* The Lua module perigee.file: the few things the program does with files, without blocking long.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -80,7 +81,8 @@ static int l_free_glob(lua_State *L)
     return 0;
 }
 
-static int l_glob(lua_State *L) /* glob(pattern) -> sorted array of paths, empty if there are none */
+static int
+l_glob(lua_State *L) /* glob(pattern) -> sorted array of paths, empty if there are none */
 {
     const char *pattern = luaL_checkstring(L, 1);
     glob_t *found = lua_newuserdatauv(L, sizeof *found, 0);
@@ -137,7 +139,8 @@ static int l_temporary_folder(lua_State *L) /* temporary_folder(prefix) -> path 
     const char *root = getenv("TMPDIR");
     const char *prefix = luaL_checkstring(L, 1);
     char template[512];
-    int n = snprintf(template, sizeof template, "%s/%s-XXXXXX", root != NULL ? root : "/tmp", prefix);
+    int n =
+        snprintf(template, sizeof template, "%s/%s-XXXXXX", root != NULL ? root : "/tmp", prefix);
     if (n < 0 || (size_t)n >= sizeof template) return fail(L, "make", prefix, ENAMETOOLONG);
     if (mkdtemp(template) == NULL) return fail(L, "make", template, errno);
     lua_pushstring(L, template);
@@ -163,7 +166,8 @@ static int l_unlock(lua_State *L)
     return 0;
 }
 
-/* lock(path) -> lock | nil, message: held by one process at a time, until closed or the process ends */
+/* lock(path) -> lock | nil, message: held by one process at a time, until closed or the process
+ * ends */
 static int l_lock(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);

@@ -14,7 +14,8 @@ static int l_sha256(lua_State *L) /* sha256(bytes) -> 64 hexadecimal digits */
     return 1;
 }
 
-static int l_random(lua_State *L) /* random(n) -> n random bytes as 2n hexadecimal digits, n <= 64 */
+static int
+l_random(lua_State *L) /* random(n) -> n random bytes as 2n hexadecimal digits, n <= 64 */
 {
     lua_Integer n = luaL_checkinteger(L, 1);
     luaL_argcheck(L, n >= 1 && n <= 64, 1, "1 to 64 bytes");

@@ -30,7 +30,8 @@ static void push_headers(lua_State *L, const struct text *headers)
         if (colon != NULL) {
             luaL_Buffer name;
             luaL_buffinit(L, &name);
-            for (const char *c = line; c < colon; c++) luaL_addchar(&name, (char)tolower((unsigned char)*c));
+            for (const char *c = line; c < colon; c++)
+                luaL_addchar(&name, (char)tolower((unsigned char)*c));
             luaL_pushresult(&name); /* t name */
             const char *value = colon + 1, *last = eol;
             while (value < last && isspace((unsigned char)*value)) value++;
@@ -64,7 +65,8 @@ static int push_response(lua_State *L, struct op *op)
     lua_setfield(L, -2, "status");
     push_headers(L, &o->response.headers);
     lua_setfield(L, -2, "headers");
-    lua_pushlstring(L, o->response.body.data != NULL ? o->response.body.data : "", o->response.body.len);
+    lua_pushlstring(L, o->response.body.data != NULL ? o->response.body.data : "",
+                    o->response.body.len);
     lua_setfield(L, -2, "body");
     lua_pushnumber(L, o->response.seconds);
     lua_setfield(L, -2, "seconds");
@@ -118,7 +120,8 @@ static const char **header_lines(lua_State *L, int i)
         if (strpbrk(name, "\r\n: ") != NULL || strpbrk(value, "\r\n") != NULL || *name == '\0')
             luaL_error(L, "header \"%s\" is not valid", name);
         /* An empty value is written with ";" or curl would take the header out instead. */
-        lines[k] = *value ? lua_pushfstring(L, "%s: %s", name, value) : lua_pushfstring(L, "%s;", name);
+        lines[k] =
+            *value ? lua_pushfstring(L, "%s: %s", name, value) : lua_pushfstring(L, "%s;", name);
         lua_rawseti(L, table + 2, (lua_Integer)++k);
     }
     lines[n] = NULL;
@@ -138,9 +141,9 @@ static struct http_tls tls_options(lua_State *L, int i)
     return tls;
 }
 
-/* request{method=, url=, headers=, body=, timeout=, connect_timeout=, max_body=, max_redirects=, tls=,
- * target=, guarded=, refuse_port=} -> {status=, headers=, body=, seconds=} | nil, message, code.
- * Times in seconds, header names of the answer in lower case. Waits. */
+/* request{method=, url=, headers=, body=, timeout=, connect_timeout=, max_body=, max_redirects=,
+ * tls=, target=, guarded=, refuse_port=} -> {status=, headers=, body=, seconds=} | nil, message,
+ * code. Times in seconds, header names of the answer in lower case. Waits. */
 static int l_request(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -157,7 +160,8 @@ static int l_request(lua_State *L)
     };
     luaL_argcheck(L, r.url != NULL, 1, "url is missing");
     luaL_argcheck(L, r.timeout_ms > 0 && r.connect_timeout_ms > 0, 1, "a timeout is more than 0");
-    for (const char *m = r.method; *m; m++) luaL_argcheck(L, isupper((unsigned char)*m), 1, "no such method");
+    for (const char *m = r.method; *m; m++)
+        luaL_argcheck(L, isupper((unsigned char)*m), 1, "no such method");
     r.headers = header_lines(L, 1);
     if (lua_getfield(L, 1, "body") == LUA_TSTRING) r.body = lua_tolstring(L, -1, &r.body_len);
     r.tls = tls_options(L, 1);

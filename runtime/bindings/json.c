@@ -1,5 +1,5 @@
-/* The Lua module perigee.json. An object's null is an absent field; an array's is json.null, so that
- * positions hold. Encoding is always the canonical form of RFC 8785: one value, one text. */
+/* The Lua module perigee.json. An object's null is an absent field; an array's is json.null, so
+ * that positions hold. Encoding is always the canonical form of RFC 8785: one value, one text. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +29,10 @@ static void mark_array(lua_State *L) /* t -> t */
 
 static void push_number(lua_State *L, double x)
 {
-    if (x == floor(x) && fabs(x) <= 9007199254740992.0) lua_pushinteger(L, (lua_Integer)x);
-    else lua_pushnumber(L, x);
+    if (x == floor(x) && fabs(x) <= 9007199254740992.0)
+        lua_pushinteger(L, (lua_Integer)x);
+    else
+        lua_pushnumber(L, x);
 }
 
 static void push_value(lua_State *L, const cJSON *v, int depth)
@@ -164,8 +166,10 @@ static void write_table(struct writer *w, int i, int depth)
         is_array = lua_rawequal(L, -1, -2);
         lua_pop(L, 2);
     }
-    if (is_array) write_array(w, i, n, depth);
-    else write_object(w, i, depth);
+    if (is_array)
+        write_array(w, i, n, depth);
+    else
+        write_object(w, i, depth);
 }
 
 static void write_value(struct writer *w, int i, int depth)
@@ -186,8 +190,10 @@ static void write_value(struct writer *w, int i, int depth)
         break;
     case LUA_TTABLE: write_table(w, i, depth); break;
     default:
-        if (lua_islightuserdata(L, i) && lua_touserdata(L, i) == NULL) text_adds(w->out, "null");
-        else luaL_error(L, "a %s is no JSON", luaL_typename(L, i));
+        if (lua_islightuserdata(L, i) && lua_touserdata(L, i) == NULL)
+            text_adds(w->out, "null");
+        else
+            luaL_error(L, "a %s is no JSON", luaL_typename(L, i));
     }
 }
 

@@ -67,8 +67,11 @@ static int l_capture(lua_State *L) /* capture(on) -> what was collected until no
 
 int luaopen_perigee_log(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"setup", l_setup}, {"write", l_write}, {"secret", l_secret}, {"capture", l_capture}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"setup", l_setup},
+                                         {"write", l_write},
+                                         {"secret", l_secret},
+                                         {"capture", l_capture},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

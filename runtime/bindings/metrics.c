@@ -98,8 +98,9 @@ static int l_expose(lua_State *L) /* expose(openmetrics) -> text */
 
 int luaopen_perigee_metrics(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"add", l_add},     {"set", l_set},     {"observe", l_observe},
-                                       {"value", l_value}, {"clear", l_clear}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"add", l_add},         {"set", l_set},
+                                       {"observe", l_observe}, {"value", l_value},
+                                       {"clear", l_clear},     {NULL, NULL}};
     static const luaL_Reg functions[] = {{"family", l_family}, {"expose", l_expose}, {NULL, NULL}};
     bind_type(L, TYPE, methods, NULL);
     luaL_newlib(L, functions);

@@ -59,8 +59,8 @@ static char **strings(lua_State *L, int i)
     return list;
 }
 
-/* start({program, argument…, cwd=, env={"A=b"…}, output=file, input=bytes, limit=bytes}) -> process |
- * nil, message. Without env the child has ours; limit is 16 MiB of output. */
+/* start({program, argument…, cwd=, env={"A=b"…}, output=file, input=bytes, limit=bytes}) -> process
+ * | nil, message. Without env the child has ours; limit is 16 MiB of output. */
 static int l_start(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -77,7 +77,8 @@ static int l_start(lua_State *L)
     memset(b, 0, sizeof *b);
     event_init(&b->ended);
     luaL_setmetatable(L, TYPE);
-    if (process_start(state_of(L)->host->loop, &o, on_done, b, &b->p, &e) < 0) return bind_error(L, &e);
+    if (process_start(state_of(L)->host->loop, &o, on_done, b, &b->p, &e) < 0)
+        return bind_error(L, &e);
     b->pid = process_pid(b->p);
     return 1;
 }
@@ -105,7 +106,8 @@ static int l_wait_ended(lua_State *L)
     return event_wait(L, &b->ended, luaL_checknumber(L, 2));
 }
 
-/* process:wait([seconds]) -> exit status (128 + signal), stdout, stderr, truncated | nil, "timeout" */
+/* process:wait([seconds]) -> exit status (128 + signal), stdout, stderr, truncated | nil, "timeout"
+ */
 static int l_wait(lua_State *L)
 {
     luaL_checkudata(L, 1, TYPE);
@@ -140,8 +142,8 @@ static int l_running(lua_State *L)
 
 int luaopen_perigee_process(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"wait", l_wait},       {"kill", l_kill}, {"pid", l_pid},
-                                       {"running", l_running}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"wait", l_wait}, {"kill", l_kill}, {"pid", l_pid}, {"running", l_running}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"start", l_start}, {NULL, NULL}};
     bind_type(L, TYPE, methods, l_close);
     luaL_newlib(L, functions);

@@ -81,7 +81,8 @@ static struct statement *prepare(lua_State *L)
     lua_toclose(L, lua_gettop(L));
     if (store_prepare(s, sql, box, &e) < 0) raise(L, &e);
     int wanted = statement_parameters(*box);
-    if (wanted != last - 2) luaL_error(L, "the statement takes %d values, not %d", wanted, last - 2);
+    if (wanted != last - 2)
+        luaL_error(L, "the statement takes %d values, not %d", wanted, last - 2);
     for (int i = 3; i <= last; i++) {
         size_t len;
         const char *text;
@@ -89,8 +90,10 @@ static struct statement *prepare(lua_State *L)
         case LUA_TNIL: statement_bind_null(*box, i - 2); break;
         case LUA_TBOOLEAN: statement_bind_integer(*box, i - 2, lua_toboolean(L, i)); break;
         case LUA_TNUMBER:
-            if (lua_isinteger(L, i)) statement_bind_integer(*box, i - 2, lua_tointeger(L, i));
-            else statement_bind_number(*box, i - 2, lua_tonumber(L, i));
+            if (lua_isinteger(L, i))
+                statement_bind_integer(*box, i - 2, lua_tointeger(L, i));
+            else
+                statement_bind_number(*box, i - 2, lua_tonumber(L, i));
             break;
         case LUA_TSTRING:
             text = lua_tolstring(L, i, &len);
@@ -153,7 +156,8 @@ static int l_exec(lua_State *L) /* store:exec(sql, value…) -> number of rows c
     struct statement *st = prepare(L);
     struct err e = {0};
     int rc;
-    while ((rc = statement_step(st, &e)) > 0) {}
+    while ((rc = statement_step(st, &e)) > 0) {
+    }
     if (rc < 0) raise(L, &e);
     lua_pushinteger(L, store_changes(check(L)));
     return 1;
@@ -183,7 +187,8 @@ static int transact(lua_State *L, bool durable) /* store f -> results of f */
     return lua_gettop(L) - 1;
 }
 
-/* store:transaction(f) -> results of f: all of it or, when f raises, nothing. On disk when it returns. */
+/* store:transaction(f) -> results of f: all of it or, when f raises, nothing. On disk when it
+ * returns. */
 static int l_transaction(lua_State *L) { return transact(L, true); }
 
 /* store:relaxed(f): the same but for the disk: a power cut may undo it, kill -9 does not. */

@@ -6,7 +6,8 @@
 
 #include "store/store.h"
 
-void store_bind(lua_State *L);                 /* the types; may raise for memory */
-void store_push(lua_State *L, struct store *s); /* pushes a handle that does not own it; may raise */
+void store_bind(lua_State *L); /* the types; may raise for memory */
+void store_push(lua_State *L,
+                struct store *s); /* pushes a handle that does not own it; may raise */
 
 #endif

@@ -79,7 +79,8 @@ static int l_wait_ended(lua_State *L)
     return event_wait(L, task_ended(task_check(L, 1)), luaL_checknumber(L, 2));
 }
 
-/* task:await([seconds]) -> its results | nil, "timeout" | nil, "cancelled"; raises what it raised */
+/* task:await([seconds]) -> its results | nil, "timeout" | nil, "cancelled"; raises what it raised
+ */
 static int l_await(lua_State *L)
 {
     struct task *t = task_check(L, 1);
@@ -140,8 +141,11 @@ int luaopen_perigee_task(lua_State *L)
         {"await", l_await}, {"cancel", l_cancel}, {"state", l_state}, {NULL, NULL}};
     static const luaL_Reg event_methods[] = {
         {"set", l_set}, {"clear", l_clear}, {"wait", l_wait}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {
-        {"spawn", l_spawn}, {"current", l_current}, {"sleep", l_sleep}, {"event", l_event}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"spawn", l_spawn},
+                                         {"current", l_current},
+                                         {"sleep", l_sleep},
+                                         {"event", l_event},
+                                         {NULL, NULL}};
     luaL_getmetatable(L, TASK_TYPE); /* mt, made by the host */
     lua_newtable(L);
     luaL_setfuncs(L, task_methods, 0);

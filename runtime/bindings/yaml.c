@@ -68,8 +68,10 @@ static void push_plain(lua_State *L, const char *s, size_t len)
             return;
         }
         double x = strtod(s, &end);
-        if (*end == '\0') lua_pushnumber(L, x);
-        else lua_pushlstring(L, s, len);
+        if (*end == '\0')
+            lua_pushnumber(L, x);
+        else
+            lua_pushlstring(L, s, len);
     } else if (strcmp(s, ".nan") == 0) {
         lua_pushnumber(L, NAN);
     } else if (strcmp(s, ".inf") == 0 || strcmp(s, "-.inf") == 0) {
@@ -86,8 +88,10 @@ static void push_scalar(struct build *b, const yaml_node_t *n)
     const char *s = (const char *)n->data.scalar.value;
     bool plain = n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
                  (n->tag == NULL || strcmp((const char *)n->tag, YAML_STR_TAG) == 0);
-    if (plain) push_plain(b->L, s, n->data.scalar.length);
-    else lua_pushlstring(b->L, s, n->data.scalar.length);
+    if (plain)
+        push_plain(b->L, s, n->data.scalar.length);
+    else
+        lua_pushlstring(b->L, s, n->data.scalar.length);
 }
 
 /* places[table][key] = {line, column}; the table is below the key on the stack: t … */
@@ -121,7 +125,8 @@ static void push_sequence(struct build *b, const yaml_node_t *n, int depth)
     lua_State *L = b->L;
     int t = push_table(b);
     lua_Integer i = 0;
-    for (yaml_node_item_t *item = n->data.sequence.items.start; item < n->data.sequence.items.top; item++) {
+    for (yaml_node_item_t *item = n->data.sequence.items.start; item < n->data.sequence.items.top;
+         item++) {
         push_node(b, *item, depth + 1); /* t v */
         lua_rawseti(L, t, ++i);
         lua_pushinteger(L, i);
@@ -157,7 +162,8 @@ static void push_mapping(struct build *b, const yaml_node_t *n, int depth)
     yaml_node_pair_t *pair = n->data.mapping.pairs.start, *top = n->data.mapping.pairs.top;
     for (; pair < top; pair++) {
         const yaml_node_t *key = yaml_document_get_node(b->document, pair->key);
-        if (key->type != YAML_SCALAR_NODE) fail_at(L, &key->start_mark, "a key is a plain word or text");
+        if (key->type != YAML_SCALAR_NODE)
+            fail_at(L, &key->start_mark, "a key is a plain word or text");
         const char *name = (const char *)key->data.scalar.value;
         if (strcmp(name, "<<") == 0) continue;
         lua_pushlstring(L, name, key->data.scalar.length); /* t k */
@@ -172,7 +178,8 @@ static void push_mapping(struct build *b, const yaml_node_t *n, int depth)
     }
     for (pair = n->data.mapping.pairs.start; pair < top; pair++) {
         const yaml_node_t *key = yaml_document_get_node(b->document, pair->key);
-        if (strcmp((const char *)key->data.scalar.value, "<<") == 0) merge(b, t, key, pair->value, depth);
+        if (strcmp((const char *)key->data.scalar.value, "<<") == 0)
+            merge(b, t, key, pair->value, depth);
     }
 }
 
@@ -195,9 +202,11 @@ static int l_build(lua_State *L) /* box -> value, places */
     struct box *box = lua_touserdata(L, 1);
     lua_newtable(L); /* box places */
     struct build b = {.L = L, .document = &box->document, .places = 2};
-    if (yaml_document_get_root_node(b.document) == NULL) lua_pushnil(L);
-    else push_node(&b, 1, 0); /* the root is node 1 */
-    lua_insert(L, -2); /* box value places */
+    if (yaml_document_get_root_node(b.document) == NULL)
+        lua_pushnil(L);
+    else
+        push_node(&b, 1, 0); /* the root is node 1 */
+    lua_insert(L, -2);       /* box value places */
     return 2;
 }
 

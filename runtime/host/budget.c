@@ -9,11 +9,15 @@
 #include "base/clock.h"
 
 /* Instructions between two looks at the budget. Lua looks at its own counter at every instruction
- * once there is a hook at all, so a small step costs little more than a large one; and string
- * comparisons and the like, whose cost the counter does not see, stay within CPU time. */
-enum { STEP = 200 };
+ * once there is a hook at all, so a small step costs little more than a large one; and what one
+ * instruction can cost without the counter's seeing it (comparing two long strings) stays within
+ * CPU time. */
+enum { STEP = 100 };
 
-static const char key; /* of the registry: the state's budget */
+static const char key;         /* of the registry: the state's budget */
+static const char message_key; /* of the registry: the text that is raised, made beforehand */
+static const char spent_instructions[] = "instructions", spent_allocation[] = "allocation",
+                  spent_cpu[] = "CPU time";
 
 static struct budget *budget_of(lua_State *L)
 {
@@ -25,8 +29,8 @@ static struct budget *budget_of(lua_State *L)
 
 /* -- memory -- */
 
-/* Reads only; the line of the innermost Lua function. Memory errors have no message handler, so this
- * is the last moment at which the line is known. */
+/* Reads only; the line of the innermost Lua function. Memory errors have no message handler, so
+ * this is the last moment at which the line is known. */
 static void remember_line(struct budget *b)
 {
     lua_Debug ar;
@@ -37,19 +41,32 @@ static void remember_line(struct budget *b)
     }
 }
 
+/* What may still be taken once the allowance is spent, to leave the call in order. */
+enum { GRACE = 65536 };
+
+/* A refusal makes Lua collect everything before it tries once more: some milliseconds with a full
+ * heap, which no counter sees. So it is charged. */
+static void *refuse(struct budget *b)
+{
+    if (!b->active) return NULL;
+    remember_line(b);
+    b->instructions_left -= BUDGET_REFUSAL;
+    return NULL;
+}
+
 static void *allocate(void *ud, void *p, size_t old, size_t new)
 {
     struct budget *b = ud;
-    if (p == NULL) old = 0; /* then it is a type tag, not a size */
+    bool is_string = p == NULL && (old & 0xf) == LUA_TSTRING; /* of what is new, old is the type */
+    if (p == NULL) old = 0;
     if (new > old) {
         size_t more = new - old;
-        if (b->active) {
-            b->allocated += more;
-            if (b->allocated > b->limits.allocated && b->spent == NULL) b->spent = "allocation";
-        }
-        if (b->used + more > BUDGET_MEMORY || (b->active && b->spent != NULL)) {
-            if (b->active) remember_line(b);
-            return NULL;
+        if (is_string && new > BUDGET_STRING && b->active) return refuse(b);
+        if (b->used + more > BUDGET_MEMORY) return refuse(b);
+        if (b->active) b->allocated += more;
+        if (b->active && b->allocated > b->limits.allocated) {
+            if (b->spent == NULL) b->spent = spent_allocation;
+            if (b->allocated > b->limits.allocated + GRACE) return refuse(b);
         }
     }
     if (new == 0) {
@@ -66,11 +83,13 @@ static void *allocate(void *ud, void *p, size_t old, size_t new)
 
 static void on_count(lua_State *L, lua_Debug *ar);
 
-static int spend(lua_State *L, struct budget *b, const char *what)
+/* Raises what was made beforehand: there may be no memory left to make a message. */
+static void spend(lua_State *L, struct budget *b, const char *what)
 {
     b->spent = what;
     lua_sethook(L, on_count, LUA_MASKCOUNT, 1); /* raises again at each instruction from here on */
-    return luaL_error(L, "%s", what);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &message_key);
+    lua_error(L);
 }
 
 static void check(lua_State *L, struct budget *b, int64_t steps)
@@ -78,12 +97,12 @@ static void check(lua_State *L, struct budget *b, int64_t steps)
     b->total_instructions += steps;
     b->instructions_left -= steps;
     if (b->spent != NULL) spend(L, b, b->spent);
-    if (b->instructions_left < 0) spend(L, b, "instructions");
+    if (b->instructions_left < 0) spend(L, b, spent_instructions);
     if (b->limits.cpu_ms == 0) return;
     /* CPU time takes a system call to read, and is never ahead of the time on the wall. */
     int64_t limit_ns = b->limits.cpu_ms * 1000000;
     if (clock_monotonic_ns() - b->started_ns < limit_ns) return;
-    if (clock_thread_cpu_ns() - b->started_cpu_ns >= limit_ns) spend(L, b, "CPU time");
+    if (clock_thread_cpu_ns() - b->started_cpu_ns >= limit_ns) spend(L, b, spent_cpu);
 }
 
 static void on_count(lua_State *L, lua_Debug *ar)
@@ -96,7 +115,8 @@ static void on_count(lua_State *L, lua_Debug *ar)
 void budget_charge(lua_State *L, size_t steps)
 {
     struct budget *b = budget_of(L);
-    if (b != NULL && b->active) check(L, b, steps > INT64_MAX / 2 ? INT64_MAX / 2 : (int64_t)steps);
+    const size_t most = (size_t)1 << 40; /* more than any budget, and no sum of such overflows */
+    if (b != NULL && b->active) check(L, b, (int64_t)(steps < most ? steps : most));
 }
 
 /* -- calls -- */
@@ -104,6 +124,8 @@ void budget_charge(lua_State *L, size_t steps)
 static int l_set_key(lua_State *L)
 {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+    lua_pushliteral(L, "the budget is spent");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &message_key);
     return 0;
 }
 

@@ -19,7 +19,11 @@ struct budget_limits {
     int64_t cpu_ms;       /* of one call; 0: no limit */
 };
 
-enum { BUDGET_MEMORY = 16 << 20 }; /* what a cell may hold at any time, in bytes */
+enum {
+    BUDGET_MEMORY = 16 << 20,  /* what a cell may hold at any time, in bytes */
+    BUDGET_STRING = 128 << 10, /* one text: comparing two is one instruction */
+    BUDGET_REFUSAL = 20000     /* instructions that an attempt at more memory costs */
+};
 
 struct budget {
     lua_State *L;
@@ -28,8 +32,8 @@ struct budget {
     int64_t instructions_left;
     size_t allocated;
     int64_t started_ns, started_cpu_ns;
-    bool active;      /* a call is under way; outside of calls nothing is limited but memory */
-    const char *spent; /* NULL, or what was spent, in words: "1000000 instructions" */
+    bool active;         /* a call is under way; outside of calls nothing is limited but memory */
+    const char *spent;   /* NULL, or what was spent, in words: "1000000 instructions" */
     char refused_at[80]; /* "file:line" where memory was first refused in this call; or "" */
     int64_t total_instructions; /* of all calls, for the metrics */
 };

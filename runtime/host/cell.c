@@ -11,7 +11,7 @@
 #include "host/loader.h"
 #include "host/transfer.h"
 
-enum { MAX_SOURCE = 1 << 20, MAX_RESULTS = 8 };
+enum { MAX_SOURCE = BUDGET_STRING - 1024, MAX_RESULTS = 8 };
 
 struct cell {
     struct budget budget;
@@ -35,7 +35,8 @@ static int l_here(lua_State *L) /* here(level) -> line of the rule file's frame 
     lua_Debug ar;
     for (int level = (int)luaL_checkinteger(L, 1); lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline <= 0 || strncmp(ar.short_src, FAULT_STDLIB, sizeof FAULT_STDLIB - 1) == 0)
+        if (ar.currentline <= 0 ||
+            strncmp(ar.short_src, FAULT_STDLIB, sizeof FAULT_STDLIB - 1) == 0)
             continue;
         lua_pushinteger(L, ar.currentline);
         lua_pushstring(L, ar.source[0] == '@' ? ar.source + 1 : ar.short_src);
@@ -100,7 +101,8 @@ static int read_file(lua_State *L, const char *path)
     fclose(file);
     if (failed || len > MAX_SOURCE) {
         lua_pushnil(L);
-        lua_pushfstring(L, "cannot read %s: %s", path, failed ? "read error" : "larger than 1 MiB");
+        lua_pushfstring(L, "cannot read %s: %s", path,
+                        failed ? "read error" : "larger than 127 KiB");
         return 2;
     }
     lua_pushlstring(L, data, len);
@@ -113,8 +115,10 @@ static int l_file(lua_State *L) /* file(name) -> source, path, digest | nil, mes
     size_t len;
     const char *name = luaL_checklstring(L, 1, &len);
     if (!c->loading) return luaL_error(L, "files can be required only while the rules are loaded");
-    if (c->folder == NULL || len == 0 || len > 200 || strspn(name, "abcdefghijklmnopqrstuvwxyz"
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != len || strstr(name, "..") || name[0] == '.') {
+    if (c->folder == NULL || len == 0 || len > 200 ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyz"
+                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != len ||
+        strstr(name, "..") || name[0] == '.') {
         lua_pushnil(L);
         lua_pushfstring(L, "\"%s\" is no name of a file beside the rules", name);
         return 2;
@@ -149,10 +153,9 @@ static int l_compile(lua_State *L) /* compile(source, name) -> function | nil, m
     return 2;
 }
 
-static const luaL_Reg host_functions[] = {{"here", l_here},         {"print", l_print},
-                                          {"stdlib", l_stdlib},     {"c_module", l_c_module},
-                                          {"file", l_file},         {"compile", l_compile},
-                                          {NULL, NULL}};
+static const luaL_Reg host_functions[] = {
+    {"here", l_here}, {"print", l_print},     {"stdlib", l_stdlib}, {"c_module", l_c_module},
+    {"file", l_file}, {"compile", l_compile}, {NULL, NULL}};
 
 /* -- opening -- */
 
@@ -236,8 +239,9 @@ static void describe_memory(const struct cell *c, struct fault *f)
 {
     const char *at = c->budget.refused_at, *colon = strrchr(at, ':');
     snprintf(f->kind, sizeof f->kind, "memory");
-    snprintf(f->message, sizeof f->message, "needs more memory than the %d MiB of a rule file",
-             BUDGET_MEMORY >> 20);
+    snprintf(f->message, sizeof f->message,
+             "needs more memory than a rule file has: %d MiB, and %d KiB for one text",
+             BUDGET_MEMORY >> 20, BUDGET_STRING >> 10);
     if (colon == NULL) return;
     snprintf(f->file, sizeof f->file, "%.*s", (int)(colon - at), at);
     f->line = atoi(colon + 1);
@@ -361,8 +365,12 @@ int cell_run(struct cell *c, const char *source, size_t len, const struct budget
 int cell_call(struct cell *c, lua_State *engine, int function, int first,
               const struct budget_limits *limits, int *n, struct fault *f)
 {
-    struct invocation v = {.cell = c, .fault = f, .engine = engine, .first = first,
-                           .last = lua_gettop(engine), .function = function};
+    struct invocation v = {.cell = c,
+                           .fault = f,
+                           .engine = engine,
+                           .first = first,
+                           .last = lua_gettop(engine),
+                           .function = function};
     int rc = invoke(&v, limits);
     if (rc < 0) return rc;
     *n = lua_gettop(c->L) < MAX_RESULTS ? lua_gettop(c->L) : MAX_RESULTS;

@@ -21,7 +21,8 @@ struct fault {
  * leaves the error as it is. */
 int fault_handler(lua_State *L);
 
-/* What the handler has no part in: a failed compilation, whose message begins with file and line. */
+/* What the handler has no part in: a failed compilation, whose message begins with file and line.
+ */
 void fault_from_message(struct fault *f, const char *kind, const char *message);
 
 /* Pushes { kind, file, line, message, trace }. */

@@ -36,8 +36,8 @@ void loader_install(lua_State *L, const luaL_Reg *const *c_modules)
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
     for (; *c_modules != NULL; c_modules++) luaL_setfuncs(L, *c_modules, 0);
     lua_pop(L, 1);
-    lua_getglobal(L, LUA_LOADLIBNAME); /* package */
-    lua_getfield(L, -1, "searchers");  /* package searchers */
+    lua_getglobal(L, LUA_LOADLIBNAME);                   /* package */
+    lua_getfield(L, -1, "searchers");                    /* package searchers */
     for (lua_Integer i = luaL_len(L, -1); i >= 2; i--) { /* ours comes second, behind preload's */
         lua_geti(L, -1, i);
         lua_seti(L, -2, i + 1);

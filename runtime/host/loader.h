@@ -21,7 +21,8 @@ const struct embedded *embedded_find(const char *name); /* NULL when there is no
 /* Pushes the chunk of an embedded module (LUA_OK), or an error message. May raise for memory. */
 int loader_load(lua_State *L, const struct embedded *file);
 
-/* Makes `require` find the embedded modules before files, and the C modules of the tables in c_modules
+/* Makes `require` find the embedded modules before files, and the C modules of the tables in
+ * c_modules
  * ("perigee.json"), which a NULL ends. L has the package library. May raise for memory. */
 void loader_install(lua_State *L, const luaL_Reg *const *c_modules);
 

@@ -35,8 +35,8 @@ void state_close(struct state *s);
 /* The state that L, or any thread of it, belongs to. */
 struct state *state_of(lua_State *L);
 
-/* Calls the function below its n arguments on the main thread, with a traceback in the error. 0 with
- * n_results on the stack, or -EINVAL with e and nothing left. */
+/* Calls the function below its n arguments on the main thread, with a traceback in the error. 0
+ * with n_results on the stack, or -EINVAL with e and nothing left. */
 int state_call(struct state *s, int n, int n_results, struct err *e);
 
 #endif

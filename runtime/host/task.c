@@ -57,7 +57,8 @@ static int l_drop_op(lua_State *L)
     return 0;
 }
 
-void *op_new(lua_State *L, size_t size, int (*push)(lua_State *, struct op *), void (*drop_fn)(struct op *))
+void *op_new(lua_State *L, size_t size, int (*push)(lua_State *, struct op *),
+             void (*drop_fn)(struct op *))
 {
     struct op *op = lua_newuserdatauv(L, size, 1); /* op */
     memset(op, 0, size);
@@ -163,7 +164,8 @@ int event_wait(lua_State *L, struct event *e, double seconds)
     } else {
         list_append(&e->waiters, &o->link);
         if (seconds >= 0)
-            o->timer = timer_start(state_of(L)->host->loop, (int64_t)(seconds * 1000), on_timeout, o);
+            o->timer =
+                timer_start(state_of(L)->host->loop, (int64_t)(seconds * 1000), on_timeout, o);
     }
     return task_wait(L, &o->op);
 }
@@ -178,7 +180,8 @@ lua_State *task_running_thread(void) { return running_thread; }
 
 const char *task_state_name(const struct task *t)
 {
-    static const char *const names[] = {"ready", "running", "waiting", "done", "faulted", "cancelled"};
+    static const char *const names[] = {"ready", "running", "waiting",
+                                        "done",  "faulted", "cancelled"};
     return names[t->state];
 }
 
@@ -188,13 +191,14 @@ struct task *task_spawn(lua_State *L, int n)
     struct task *t = lua_newuserdatauv(L, sizeof *t, 1); /* f … t */
     memset(t, 0, sizeof *t);
     t->tasks = tasks;
-    t->state = TASK_CANCELLED; /* until it is anchored: a raised error must leave nothing half made */
+    t->state =
+        TASK_CANCELLED; /* until it is anchored: a raised error must leave nothing half made */
     list_init(&t->link);
     list_init(&t->all);
     event_init(&t->ended);
     luaL_setmetatable(L, TASK_TYPE);
-    lua_insert(L, -(n + 2)); /* t f … */
-    t->co = lua_newthread(L); /* t f … co */
+    lua_insert(L, -(n + 2));           /* t f … */
+    t->co = lua_newthread(L);          /* t f … co */
     lua_setiuservalue(L, -(n + 3), 1); /* t f … */
     luaL_checkstack(t->co, n + 1, "too many arguments for a task");
     lua_xmove(L, t->co, n + 1); /* t */
@@ -208,7 +212,8 @@ struct task *task_spawn(lua_State *L, int n)
     return t;
 }
 
-void task_on_end(struct task *t, void (*done)(void *ud, struct task *t, const char *error), void *ud)
+void task_on_end(struct task *t, void (*done)(void *ud, struct task *t, const char *error),
+                 void *ud)
 {
     t->done = done;
     t->done_ud = ud;
@@ -298,7 +303,8 @@ int task_push_results(struct task *t, lua_State *L)
 
 int task_exit_status(struct task *t)
 {
-    return t->n_args > 0 && lua_isinteger(t->co, -t->n_args) ? (int)lua_tointeger(t->co, -t->n_args) : 0;
+    return t->n_args > 0 && lua_isinteger(t->co, -t->n_args) ? (int)lua_tointeger(t->co, -t->n_args)
+                                                             : 0;
 }
 
 int task_raise(struct task *t, lua_State *L)
@@ -354,7 +360,8 @@ void tasks_open(lua_State *L, struct tasks *tasks)
 
 void tasks_cancel_all(struct tasks *tasks)
 {
-    /* What a cancelled task's __close spawns is cancelled too; a limit, should it go on for ever. */
+    /* What a cancelled task's __close spawns is cancelled too; a limit, should it go on for ever.
+     */
     for (int i = 0; i < 100000 && !list_empty(&tasks->alive); i++)
         task_cancel(LIST_ITEM(tasks->alive.next, struct task, all));
 }

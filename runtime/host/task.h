@@ -33,7 +33,8 @@ struct op {
 };
 
 /* Pushes a zeroed box of that size, whose first member is a struct op. */
-void *op_new(lua_State *L, size_t size, int (*push)(lua_State *, struct op *), void (*drop)(struct op *));
+void *op_new(lua_State *L, size_t size, int (*push)(lua_State *, struct op *),
+             void (*drop)(struct op *));
 /* From the loop: what was waited for is there. */
 void op_finish(struct op *op);
 /* `return task_wait(L, op);` is the only way to wait. The box must lie on the stack of L. Raises
@@ -55,12 +56,14 @@ void tasks_on_fault(struct tasks *t, void (*fn)(void *ud, const char *trace), vo
  * turn. done (NULL: none) is called once when the task has ended; error is NULL unless it faulted.
  * May raise for memory. */
 struct task *task_spawn(lua_State *L, int n);
-void task_on_end(struct task *t, void (*done)(void *ud, struct task *t, const char *error), void *ud);
+void task_on_end(struct task *t, void (*done)(void *ud, struct task *t, const char *error),
+                 void *ud);
 /* The task whose code L runs, or NULL. */
 struct task *task_current(lua_State *L);
 /* The results of a task that is done, pushed on L from its own stack; their number. */
 int task_push_results(struct task *t, lua_State *L);
-/* What a process that ran only this task ends with: its first result if that is an integer, else 0. */
+/* What a process that ran only this task ends with: its first result if that is an integer, else 0.
+ */
 int task_exit_status(struct task *t);
 /* Raises on L what a task that is faulted has raised. */
 int task_raise(struct task *t, lua_State *L);
@@ -81,12 +84,13 @@ struct event {
 };
 void event_init(struct event *e);
 void event_set(struct event *e);
-/* Waits until it is set, or for seconds (< 0: without end). Pushes true, or false when time is up. */
+/* Waits until it is set, or for seconds (< 0: without end). Pushes true, or false when time is up.
+ */
 int event_wait(lua_State *L, struct event *e, double seconds);
 struct event *task_ended(struct task *t); /* set when the task has ended */
 
-/* Where the task that runs now is, for a watchdog: the innermost Lua line, or "". Async-signal-unsafe
- * but only reads. */
+/* Where the task that runs now is, for a watchdog: the innermost Lua line, or "".
+ * Async-signal-unsafe but only reads. */
 lua_State *task_running_thread(void);
 
 #endif

@@ -27,11 +27,12 @@ static size_t extend(struct transfer *t, int i, size_t len)
 static void copy_table(struct transfer *t, int i, int depth, size_t path_len)
 {
     if (depth >= TRANSFER_DEPTH)
-        luaL_error(t->to, "%s is nested deeper than %d tables, or in a circle", t->path, TRANSFER_DEPTH);
+        luaL_error(t->to, "%s is nested deeper than %d tables, or in a circle", t->path,
+                   TRANSFER_DEPTH);
     if (!lua_checkstack(t->from, 4)) luaL_error(t->to, "%s: no stack left", t->path);
     luaL_checkstack(t->to, 4, "too deep");
-    lua_newtable(t->to); /* to: copy */
-    lua_pushnil(t->from); /* from: key */
+    lua_newtable(t->to);           /* to: copy */
+    lua_pushnil(t->from);          /* from: key */
     while (lua_next(t->from, i)) { /* from: key value */
         int key = lua_absindex(t->from, -2);
         size_t len = extend(t, key, path_len);
@@ -56,8 +57,10 @@ static void copy(struct transfer *t, int i, int depth, size_t path_len)
     case LUA_TNIL: lua_pushnil(t->to); break;
     case LUA_TBOOLEAN: lua_pushboolean(t->to, lua_toboolean(t->from, i)); break;
     case LUA_TNUMBER:
-        if (lua_isinteger(t->from, i)) lua_pushinteger(t->to, lua_tointeger(t->from, i));
-        else lua_pushnumber(t->to, lua_tonumber(t->from, i));
+        if (lua_isinteger(t->from, i))
+            lua_pushinteger(t->to, lua_tointeger(t->from, i));
+        else
+            lua_pushnumber(t->to, lua_tonumber(t->from, i));
         break;
     case LUA_TSTRING:
         s = lua_tolstring(t->from, i, &len); /* a string already: converts and allocates nothing */

@@ -7,10 +7,10 @@
 
 enum { TRANSFER_DEPTH = 16, TRANSFER_NODES = 100000 };
 
-/* Pushes on `to` a copy of the value at index i of `from`: nil, booleans, numbers, strings, and tables
- * of such, read without metamethods. Raises on `to`, never on `from`, where the value is deeper or
- * larger than the limits, or holds anything else; `from` may then be left with values above its top,
- * which the caller takes off. what names the value in messages. */
+/* Pushes on `to` a copy of the value at index i of `from`: nil, booleans, numbers, strings, and
+ * tables of such, read without metamethods. Raises on `to`, never on `from`, where the value is
+ * deeper or larger than the limits, or holds anything else; `from` may then be left with values
+ * above its top, which the caller takes off. what names the value in messages. */
 void transfer(lua_State *to, lua_State *from, int i, const char *what);
 
 #endif

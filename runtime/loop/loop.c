@@ -45,8 +45,10 @@ static bool run_turn(struct loop *l)
 static void on_before_wait(uv_prepare_t *prepare)
 {
     struct loop *l = prepare->data;
-    if (run_turn(l)) uv_idle_start(&l->busy, on_busy);
-    else uv_idle_stop(&l->busy);
+    if (run_turn(l))
+        uv_idle_start(&l->busy, on_busy);
+    else
+        uv_idle_stop(&l->busy);
     if (l->stop != NULL && *l->stop) uv_stop(&l->uv);
     l->waiting = true;
 }

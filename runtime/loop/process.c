@@ -93,7 +93,8 @@ static void open_pipe(struct process *p, struct loop *l, uv_pipe_t *pipe)
 
 static int spawn(struct process *p, struct loop *l, const struct process_options *o, int file)
 {
-    uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE}, {.flags = UV_IGNORE}, {.flags = UV_IGNORE}};
+    uv_stdio_container_t stdio[3] = {
+        {.flags = UV_IGNORE}, {.flags = UV_IGNORE}, {.flags = UV_IGNORE}};
     if (o->input != NULL) {
         open_pipe(p, l, &p->in);
         stdio[0].flags = UV_CREATE_PIPE | UV_READABLE_PIPE;
@@ -150,7 +151,8 @@ int process_start(struct loop *l, const struct process_options *o,
     if (o->input != NULL) {
         p->input = xmemdup0(o->input, o->input_len);
         uv_buf_t buf = uv_buf_init(p->input, (unsigned)o->input_len);
-        if (uv_write(&p->write, (uv_stream_t *)&p->in, &buf, 1, on_written) < 0) close_handle(&p->in);
+        if (uv_write(&p->write, (uv_stream_t *)&p->in, &buf, 1, on_written) < 0)
+            close_handle(&p->in);
     }
     *out = p;
     return 0;

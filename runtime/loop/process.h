@@ -15,13 +15,13 @@ struct process_options {
     const char *output_file; /* standard output and error are appended there; NULL: kept */
     const char *input;       /* written to its standard input, which then ends; NULL: none */
     size_t input_len;
-    size_t limit;            /* bytes kept of each of the two; what exceeds it ends the child */
+    size_t limit; /* bytes kept of each of the two; what exceeds it ends the child */
 };
 
 struct process_result {
-    int status;             /* exit status, or 128 + signal */
-    bool truncated;         /* it wrote more than the limit and was ended */
-    struct text out, err;   /* the callee's until its call returns */
+    int status;           /* exit status, or 128 + signal */
+    bool truncated;       /* it wrote more than the limit and was ended */
+    struct text out, err; /* the callee's until its call returns */
 };
 
 /* done(ud, result) is called once, when the child has ended and its output is complete. */

@@ -24,8 +24,10 @@ static void free_timer(uv_handle_t *h) { free(h->data); }
 static void close_timer(struct timer *t)
 {
     list_remove(&t->link);
-    if (t->is_virtual) free(t);
-    else uv_close((uv_handle_t *)&t->uv, free_timer);
+    if (t->is_virtual)
+        free(t);
+    else
+        uv_close((uv_handle_t *)&t->uv, free_timer);
 }
 
 static void on_due(uv_timer_t *uv)

@@ -118,8 +118,10 @@ static void finish(struct http_call *call, CURLcode rc)
     }
     call->response.seconds = (double)(clock_monotonic_ns() - call->started_ns) / 1e9;
     char code[16];
-    if (rc == CURLE_OK) snprintf(code, sizeof code, "%ld", status);
-    else snprintf(code, sizeof code, "error");
+    if (rc == CURLE_OK)
+        snprintf(code, sizeof code, "%ld", status);
+    else
+        snprintf(code, sizeof code, "error");
     metric_add(c->requests, (const char *[]){call->target, code}, 1);
     metric_observe(c->seconds, (const char *[]){call->target}, call->response.seconds);
     /* It leaves the list first: what it calls may close the client. */
@@ -244,9 +246,10 @@ int http_client_open(struct http_client **out, struct loop *l)
     c->requests = metric_family("perigee_http_client_requests_total",
                                 "Requests sent, by whom they went to and the answer's status.",
                                 METRIC_COUNTER, "target,code", NULL, 0);
-    c->seconds = metric_family("perigee_http_client_duration_seconds",
-                               "Time from the start of a request to the end of its answer.",
-                               METRIC_HISTOGRAM, "target", buckets, sizeof buckets / sizeof *buckets);
+    c->seconds =
+        metric_family("perigee_http_client_duration_seconds",
+                      "Time from the start of a request to the end of its answer.",
+                      METRIC_HISTOGRAM, "target", buckets, sizeof buckets / sizeof *buckets);
     *out = c;
     return 0;
 }
@@ -299,7 +302,7 @@ static bool is_link_local(const struct sockaddr *address)
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)address;
     const unsigned char *b = in6->sin6_addr.s6_addr;
     if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) return b[12] == 0xa9 && b[13] == 0xfe;
-    return (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) || /* fe80::/10 */
+    return (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) ||                      /* fe80::/10 */
            (b[0] == 0xfd && b[1] == 0x00 && b[2] == 0x0e && b[3] == 0xc2); /* fd00:ec2::/32 */
 }
 
@@ -310,14 +313,16 @@ static curl_socket_t open_guarded(void *ud, curlsocktype purpose, struct curl_so
     (void)purpose;
     const struct sockaddr *a = &address->addr;
     if (a->sa_family != AF_INET && a->sa_family != AF_INET6) return CURL_SOCKET_BAD;
-    const void *bytes = a->sa_family == AF_INET
-                            ? (const void *)&((const struct sockaddr_in *)(const void *)a)->sin_addr
-                            : (const void *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+    const void *bytes =
+        a->sa_family == AF_INET
+            ? (const void *)&((const struct sockaddr_in *)(const void *)a)->sin_addr
+            : (const void *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
     char text[INET6_ADDRSTRLEN];
     if (inet_ntop(a->sa_family, bytes, text, sizeof text) == NULL) return CURL_SOCKET_BAD;
-    int port = ntohs(((const struct sockaddr_in *)(const void *)a)->sin_port); /* same place in both */
-    if (is_link_local(a) || (call->may_connect != NULL &&
-                             !call->may_connect(call->may_connect_ud, text, port))) {
+    int port =
+        ntohs(((const struct sockaddr_in *)(const void *)a)->sin_port); /* same place in both */
+    if (is_link_local(a) ||
+        (call->may_connect != NULL && !call->may_connect(call->may_connect_ud, text, port))) {
         call->refused = true;
         memcpy(call->refused_address, text, sizeof text);
         return CURL_SOCKET_BAD;
@@ -371,7 +376,8 @@ static void set_body(struct http_call *call, const struct http_request *r)
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->body);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
     }
-    if (strcmp(r->method, "HEAD") == 0) curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    if (strcmp(r->method, "HEAD") == 0)
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
     else if (strcmp(r->method, "GET") != 0 || r->body != NULL)
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
 }
@@ -422,10 +428,13 @@ static int prepare(struct http_call *call, const struct http_request *r, const s
     if (easy == NULL) return -ENOMEM;
     struct text url = {0};
     int rc = 0;
-    if (r->tls.server_name != NULL) rc = set_server_name(call, r, u, &url);
-    else text_adds(&url, r->url);
+    if (r->tls.server_name != NULL)
+        rc = set_server_name(call, r, u, &url);
+    else
+        text_adds(&url, r->url);
     if (rc == 0) rc = set_headers(call, r);
-    if (rc == 0 && (url.failed || curl_easy_setopt(easy, CURLOPT_URL, url.data) != CURLE_OK)) rc = -ENOMEM;
+    if (rc == 0 && (url.failed || curl_easy_setopt(easy, CURLOPT_URL, url.data) != CURLE_OK))
+        rc = -ENOMEM;
     text_free(&url);
     if (rc < 0) return rc;
     set_body(call, r);

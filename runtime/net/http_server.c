@@ -46,7 +46,7 @@ struct http_server {
 
 struct http_exchange {
     struct list link;
-    struct http_server *server;       /* NULL once the server is closed */
+    struct http_server *server;        /* NULL once the server is closed */
     struct MHD_Connection *connection; /* NULL once the client is gone */
     char *uri, *method, *path;
     const char *query; /* in uri */
@@ -125,8 +125,10 @@ static void on_completed(void *ud, struct MHD_Connection *mhd, void **context,
     set_deadline(mhd, s->limits.request_ms); /* for the next request */
     if (x == NULL) return;
     *context = NULL;
-    if (x->handed_over && x->answer == NULL) x->connection = NULL; /* http_respond() frees it */
-    else free_exchange(x);
+    if (x->handed_over && x->answer == NULL)
+        x->connection = NULL; /* http_respond() frees it */
+    else
+        free_exchange(x);
 }
 
 static void read_peer(struct http_exchange *x)
@@ -135,9 +137,10 @@ static void read_peer(struct http_exchange *x)
         MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     if (info == NULL || info->client_addr == NULL) return;
     const struct sockaddr *a = info->client_addr;
-    const void *bytes = a->sa_family == AF_INET
-                            ? (const void *)&((const struct sockaddr_in *)(const void *)a)->sin_addr
-                            : (const void *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+    const void *bytes =
+        a->sa_family == AF_INET
+            ? (const void *)&((const struct sockaddr_in *)(const void *)a)->sin_addr
+            : (const void *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
     inet_ntop(a->sa_family, bytes, x->peer, sizeof x->peer);
 }
 
@@ -158,7 +161,8 @@ static enum MHD_Result refuse(struct MHD_Connection *mhd, unsigned status, const
     char body[200];
     int len = snprintf(body, sizeof body,
                        "{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"%s\"}", what);
-    struct MHD_Response *r = MHD_create_response_from_buffer((size_t)len, body, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer((size_t)len, body, MHD_RESPMEM_MUST_COPY);
     if (r == NULL) return MHD_NO;
     MHD_add_response_header(r, "Content-Type", "application/json");
     MHD_add_response_header(r, "Connection", "close");
@@ -167,7 +171,8 @@ static enum MHD_Result refuse(struct MHD_Connection *mhd, unsigned status, const
     return rc;
 }
 
-static enum MHD_Result begin(struct http_exchange *x, struct MHD_Connection *mhd, const char *method)
+static enum MHD_Result begin(struct http_exchange *x, struct MHD_Connection *mhd,
+                             const char *method)
 {
     x->connection = mhd;
     x->method = xstrdup(method);
@@ -248,10 +253,14 @@ static void run(struct http_server *s)
     } while (s->again);
     s->running = false;
     MHD_UNSIGNED_LONG_LONG ms;
-    if (MHD_get_timeout(s->daemon, &ms) == MHD_YES) uv_timer_start(&s->timer, on_timer, ms, 0);
-    else uv_timer_stop(&s->timer);
-    if (list_empty(&s->connections)) uv_timer_stop(&s->sweep);
-    else if (!uv_is_active((uv_handle_t *)&s->sweep)) uv_timer_start(&s->sweep, on_sweep, 500, 500);
+    if (MHD_get_timeout(s->daemon, &ms) == MHD_YES)
+        uv_timer_start(&s->timer, on_timer, ms, 0);
+    else
+        uv_timer_stop(&s->timer);
+    if (list_empty(&s->connections))
+        uv_timer_stop(&s->sweep);
+    else if (!uv_is_active((uv_handle_t *)&s->sweep))
+        uv_timer_start(&s->sweep, on_sweep, 500, 500);
 }
 
 static int listen_on(const struct http_server_options *o, struct err *e)
@@ -269,7 +278,8 @@ static int listen_on(const struct http_server_options *o, struct err *e)
     if (rc == 0) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (rc == 0 && found->ai_family == AF_INET6) /* "::" serves IPv4 too, as elsewhere */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (rc == 0 && (bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, 1024) < 0)) rc = -errno;
+    if (rc == 0 && (bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, 1024) < 0))
+        rc = -errno;
     freeaddrinfo(found);
     if (rc == 0) return fd;
     if (fd >= 0) close(fd);
@@ -281,7 +291,8 @@ static int port_of(int fd)
     struct sockaddr_storage a;
     socklen_t len = sizeof a;
     if (getsockname(fd, (struct sockaddr *)&a, &len) < 0) return 0;
-    return ntohs(((struct sockaddr_in *)(void *)&a)->sin_port); /* the same place in both families */
+    return ntohs(
+        ((struct sockaddr_in *)(void *)&a)->sin_port); /* the same place in both families */
 }
 
 static void on_closed(uv_handle_t *h) /* the last one takes the server with it */
@@ -307,15 +318,17 @@ int http_server_open(struct http_server **out, struct loop *l, const struct http
     s->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK, on_uri, s,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-        MHD_OPTION_CONNECTION_LIMIT, o->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        s, MHD_OPTION_CONNECTION_LIMIT, o->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)(o->answer_ms / 1000 + 1), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)32768,
         MHD_OPTION_END);
     const union MHD_DaemonInfo *info =
         s->daemon != NULL ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (info == NULL) {
-        if (s->daemon != NULL) MHD_stop_daemon(s->daemon);
-        else close(fd);
+        if (s->daemon != NULL)
+            MHD_stop_daemon(s->daemon);
+        else
+            close(fd);
         free(s);
         return err_set(e, -ENOMEM, "cannot start the HTTP server on %s:%d", o->host, o->port);
     }
@@ -426,7 +439,8 @@ void http_respond(struct http_exchange *x, int status, const char *const *header
     metric_add(s->requests, (const char *[]){known_method(x->method), code}, 1);
     x->status = (unsigned)status;
     /* microhttpd wants a pointer that is not const, and copies from it. */
-    x->answer = MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
+    x->answer =
+        MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
     require(x->answer != NULL);
     for (; headers != NULL && headers[0] != NULL; headers += 2)
         MHD_add_response_header(x->answer, headers[0], headers[1]);

@@ -39,7 +39,7 @@ const char *http_method(const struct http_exchange *x);
 const char *http_path(const struct http_exchange *x);  /* percent-decoded; no NUL inside */
 const char *http_query(const struct http_exchange *x); /* as sent, without "?"; "" if none */
 const char *http_body(const struct http_exchange *x, size_t *len);
-const char *http_peer(const struct http_exchange *x);  /* the client's address, without port */
+const char *http_peer(const struct http_exchange *x); /* the client's address, without port */
 /* The header's value or NULL; until the answer. Names in any case. */
 const char *http_header(const struct http_exchange *x, const char *name);
 void http_each_header(const struct http_exchange *x,

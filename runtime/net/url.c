@@ -28,7 +28,8 @@ int url_parse(struct url *u, const char *text, struct err *e)
         curl_url_cleanup(parsed);
         return err_set(e, -EINVAL, "no valid URL: %s", curl_url_strerror(rc));
     }
-    char *user = part(parsed, CURLUPART_USER, 0), *port = part(parsed, CURLUPART_PORT, CURLU_DEFAULT_PORT);
+    char *user = part(parsed, CURLUPART_USER, 0),
+         *port = part(parsed, CURLUPART_PORT, CURLU_DEFAULT_PORT);
     u->has_user = user != NULL;
     u->port = port != NULL ? atoi(port) : 0;
     u->scheme = part(parsed, CURLUPART_SCHEME, 0);
@@ -63,15 +64,19 @@ void url_escape(struct text *out, const char *s, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (isalnum(c) || (c != '\0' && strchr("-._~", c) != NULL)) text_addc(out, (char)c);
-        else text_addf(out, "%%%02X", c);
+        if (isalnum(c) || (c != '\0' && strchr("-._~", c) != NULL))
+            text_addc(out, (char)c);
+        else
+            text_addf(out, "%%%02X", c);
     }
 }
 
 static int hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 void url_unescape(struct text *out, const char *s, size_t len, bool form)

@@ -9,12 +9,12 @@
 #include "base/text.h"
 
 struct url {
-    char *scheme;       /* "http" or "https" */
-    char *host;         /* lower case; IPv6 without brackets */
-    int port;           /* the scheme's own where none is written */
-    char *path;         /* as written, dot segments resolved; at least "/" */
-    char *query;        /* without "?"; NULL: none */
-    bool has_user;      /* user or password in it */
+    char *scheme;  /* "http" or "https" */
+    char *host;    /* lower case; IPv6 without brackets */
+    int port;      /* the scheme's own where none is written */
+    char *path;    /* as written, dot segments resolved; at least "/" */
+    char *query;   /* without "?"; NULL: none */
+    bool has_user; /* user or password in it */
 };
 
 /* 0, or -EINVAL with e: no absolute http or https URL. url_free() is fine after either. */

@@ -88,8 +88,9 @@ static int migrate(struct store *s, const char *sql, size_t len, struct err *e)
     }
     free(all);
     if (rc == 0 && present > number)
-        return err_set(e, -EINVAL, "store: written by a newer version (schema %d, this one knows %d)",
-                       present, number);
+        return err_set(e, -EINVAL,
+                       "store: written by a newer version (schema %d, this one knows %d)", present,
+                       number);
     return rc;
 }
 
@@ -98,8 +99,8 @@ static int migrate(struct store *s, const char *sql, size_t len, struct err *e)
 int store_open(struct store **out, const char *path, const char *sql, size_t sql_len, struct err *e)
 {
     struct store *s = xcalloc(1, sizeof *s);
-    int rc = sqlite3_open_v2(path, &s->db,
-                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    int rc = sqlite3_open_v2(
+        path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK) {
         rc = err_set(e, code_of(rc), "store: cannot open %s: %s", path,
                      s->db != NULL ? sqlite3_errmsg(s->db) : "not enough memory");
@@ -177,7 +178,10 @@ void statement_bind_text(struct statement *st, int i, const char *text, size_t l
     sqlite3_bind_text64(st->st, i, text, len, SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
-int statement_parameters(const struct statement *st) { return sqlite3_bind_parameter_count(st->st); }
+int statement_parameters(const struct statement *st)
+{
+    return sqlite3_bind_parameter_count(st->st);
+}
 
 int statement_step(struct statement *st, struct err *e)
 {

@@ -15,10 +15,11 @@
 struct store;
 struct statement;
 
-/* path: a file, or ":memory:". Brings the schema up to date: sql holds the migrations, each behind a
- * line "-- migration N". 0, or -errno with e. */
-int store_open(struct store **out, const char *path, const char *sql, size_t sql_len, struct err *e);
-const char *store_library(void); /* its version */
+/* path: a file, or ":memory:". Brings the schema up to date: sql holds the migrations, each behind
+ * a line "-- migration N". 0, or -errno with e. */
+int store_open(struct store **out, const char *path, const char *sql, size_t sql_len,
+               struct err *e);
+const char *store_library(void);   /* its version */
 void store_close(struct store *s); /* NULL is fine */
 
 /* The statement for a text of SQL (one statement), from a cache that lasts as long as the store. */

@@ -1,9 +1,13 @@
 -- Three signs of a sick checkout, each against what it has learned from two weeks of history.
 
-local per_instance = "namespace, app, instance"
+local function rate(selector)
+  return "sum by (namespace, app, instance) (rate(" .. selector .. "[10s]))"
+end
+local failed = rate 'http_requests_total{app="checkout", code=~"5.."}'
+local all = rate 'http_requests_total{app="checkout"}'
 
 signal "shop_latency_p99" {
-  query = [[histogram_quantile(0.99, sum by (le, ]] .. per_instance .. [[) (
+  query = [[histogram_quantile(0.99, sum by (le, namespace, app, instance) (
               rate(http_request_duration_seconds_bucket{app="checkout"}[10s])))]],
   every = "2s",
   detector = hour_of_week { history = "14d", step = "5m", threshold = 6, direction = "above" },
@@ -13,8 +17,7 @@ signal "shop_latency_p99" {
 }
 
 signal "shop_error_ratio" {
-  query = [[sum by (]] .. per_instance .. [[) (rate(http_requests_total{app="checkout", code=~"5.."}[10s]))
-              / sum by (]] .. per_instance .. [[) (rate(http_requests_total{app="checkout"}[10s]))]],
+  query = failed .. " / " .. all,
   every = "2s",
   detector = combine { all = {
     robust_z_score { history = "14d", step = "5m", threshold = 6, direction = "above" },
@@ -22,11 +25,11 @@ signal "shop_error_ratio" {
   } },
   hold_for = "2s",
   labels = { severity = "critical" },
-  annotations = { summary = "{{ humanizePercentage $value }} of requests fail on {{ $labels.app }}" },
+  annotations = { summary = "{{ humanizePercentage $value }} of {{ $labels.app }} fails" },
 }
 
 signal "shop_cpu" {
-  query = [[sum by (]] .. per_instance .. [[) (rate(process_cpu_seconds_total{app="checkout"}[10s]))]],
+  query = rate 'process_cpu_seconds_total{app="checkout"}',
   every = "2s",
   detector = z_score { history = "14d", step = "5m", threshold = 4, direction = "above" },
   hold_for = "2s",
@@ -52,10 +55,9 @@ playbook "rollback_shop" {
     local shop = "http://" .. event.labels.instance
     return {
       http.request { method = "POST", url = shop .. "/rollback", expect_status = 200,
-                     revert = { method = "POST", url = shop .. "/deploy", body = { version = 2 } } },
-      verify { query = [[sum(rate(http_requests_total{app="checkout", code=~"5.."}[10s]))
-                           / sum(rate(http_requests_total{app="checkout"}[10s]))]],
-               below = 0.05, within = "1m", otherwise = "page" },
+                     revert = { method = "POST", url = shop .. "/deploy",
+                                body = { version = 2 } } },
+      verify { query = failed .. " / " .. all, below = 0.05, within = "1m", otherwise = "page" },
     }
   end,
 }

@@ -1,5 +1,5 @@
---- http.request: one HTTP request to a URL that the operator allows. Sent once: whether it may be sent
---- again after an uncertain end is not for a program to guess.
+--- http.request: one HTTP request to a URL that the operator allows. Sent once: whether it may be
+--- sent again after an uncertain end is not for a program to guess.
 local check = require 'check'
 local file = require 'perigee.file'
 local http = require 'http'
@@ -12,7 +12,9 @@ local function valid_url(v)
   if type(v) ~= 'string' then return check.expected('a URL', v) end
   local parsed, message = http.parse_url(v)
   if not parsed then return message end
-  if parsed.has_user then return 'a URL with a password in it is not accepted; see guardrails.http' end
+  if parsed.has_user then
+    return 'a URL with a password in it is not accepted; see guardrails.http'
+  end
 end
 
 local function valid_header(v)
@@ -26,7 +28,8 @@ local headers = { default = nil, test = function(v)
   local message, out, nested = check.map_of({ test = valid_header }, '^[%w%-]+$').test(v)
   for name in pairs(type(v) == 'table' and not message and v or {}) do
     if SECRET[name:lower()] then
-      return ('"%s" is the operator\'s to set, in guardrails.http; a plan holds no secret'):format(name)
+      return ('"%s" is the operator\'s to set, in guardrails.http; a plan holds no secret'):format(
+        name)
     end
   end
   return message, out, nested
@@ -34,7 +37,8 @@ end }
 
 local body = { test = function(v)
   if type(v) == 'string' then return end
-  if type(v) ~= 'table' or v.kind == 'function' then return check.expected('a text, or a table to send as JSON', v) end
+  if type(v) ~= 'table'
+    or v.kind == 'function' then return check.expected('a text, or a table to send as JSON', v) end
   if not pcall(json.encode, v) then return 'this table cannot be written as JSON' end
 end }
 
@@ -67,8 +71,8 @@ local function below(path, prefix)
   return prefix:sub(-1) == '/' or #path == #prefix or path:sub(#prefix + 1, #prefix + 1) == '/'
 end
 
---- The operator's rule that covers a request, or nil. Compared part by part: texts that begin alike can
---- lead to different hosts.
+--- The operator's rule that covers a request, or nil. Compared part by part: texts that begin alike
+--- can lead to different hosts.
 local function rule_for(args, rules)
   local u = http.parse_url(args.url)
   for _, rule in ipairs(rules or {}) do
@@ -85,9 +89,13 @@ end
 local function allowed(args, config)
   local rules = config.guardrails.http
   if not rules or #rules == 0 then return 'guardrails.http allows no request at all' end
-  if not rule_for(args, rules) then return ('guardrails.http does not allow %s'):format(target(args)) end
+  if not rule_for(args, rules) then
+    return ('guardrails.http does not allow %s'):format(target(args))
+  end
   local u = http.parse_url(args.url)
-  if u.host:find '^169%.254%.' or u.host:find '^fe[89ab]' then return 'link-local addresses are refused' end
+  if u.host:find '^169%.254%.' or u.host:find '^fe[89ab]' then
+    return 'link-local addresses are refused'
+  end
 end
 
 local function fits(code, expected)
@@ -117,14 +125,19 @@ local function run(args, context)
     send.Authorization = 'Bearer ' .. token
   end
   local response, message, code = http.request {
-    method = args.method, url = args.url, headers = send, body = content, timeout = args.timeout or 10,
+    method = args.method, url = args.url, headers = send, body = content,
+      timeout = args.timeout or 10,
     target = 'action', guarded = true, refuse_port = context.own_port,
   }
-  if not response then return { result = NOT_SENT[code] and 'failed' or 'unknown', message = message } end
-  return { result = fits(response.status, args.expect_status) and 'succeeded' or 'failed', status = response.status,
+  if not response then
+    return { result = NOT_SENT[code] and 'failed' or 'unknown', message = message }
+  end
+  return { result = fits(response.status, args.expect_status) and 'succeeded' or 'failed',
+    status = response.status,
     message = ('answered %d in %.0f ms'):format(response.status, response.seconds * 1000) }
 end
 
 local function revert(args) return args.revert end
 
-return { spec = SPEC, changes = true, target = target, allowed = allowed, run = run, revert = revert }
+return { spec = SPEC, changes = true, target = target, allowed = allowed, run = run,
+  revert = revert }

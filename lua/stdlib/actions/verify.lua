@@ -1,5 +1,5 @@
---- verify: looks, until a query says what it should or time is up. It changes nothing; the engine waits
---- for it in rows with a due time, so a reload or a crash does not make it forget.
+--- verify: looks, until a query says what it should or time is up. It changes nothing; the engine
+--- waits for it in rows with a due time, so a reload or a crash does not make it forget.
 local check = require 'check'
 
 local SPEC = {
@@ -43,7 +43,9 @@ local function judge(args, vector, failure)
   local worst
   for _, sample in ipairs(vector) do
     if sample.value ~= sample.value then return false, 'the value is NaN' end
-    if not holds(args, sample.value) then return false, ('%g is not %s'):format(sample.value, condition(args)) end
+    if not holds(args, sample.value) then
+      return false, ('%g is not %s'):format(sample.value, condition(args))
+    end
     worst = sample.value
   end
   return true, ('%g is %s'):format(worst, condition(args))

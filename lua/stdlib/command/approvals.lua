@@ -3,7 +3,10 @@ local cli = require 'command.cli'
 local plan_view = require 'command.plan_view'
 
 return function(...)
-  local values, status = cli.parse({ usage = 'approvals', summary = 'Lists the plans that wait for a decision, with what each would do.',
+  local values,
+    status =
+    cli.parse({ usage = 'approvals',
+    summary = 'Lists the plans that wait for a decision, with what each would do.',
     options = cli.options(cli.REMOTE) }, ...)
   if not values then return status end
   local data, failed = cli.get(values, 'GET', '/api/v1/approvals')

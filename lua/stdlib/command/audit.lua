@@ -9,7 +9,8 @@ local PAGE = 1000
 local function each(values, f)
   local after = 0
   repeat
-    local data, failed = cli.get(values, 'GET', ('/api/v1/audit?after=%d&limit=%d'):format(after, PAGE))
+    local data,
+      failed = cli.get(values, 'GET', ('/api/v1/audit?after=%d&limit=%d'):format(after, PAGE))
     if not data then return nil, failed end
     for _, record in ipairs(data.records) do
       local ok, message = f(record)
@@ -26,9 +27,11 @@ local function verify(values)
   if failed then return failed end
   if ok then ok, message = verifier:finish(values.head) end
   if values.json then
-    cli.print_json { ok = ok == true, records = verifier.records, head = verifier.head or audit.GENESIS, message = message }
+    cli.print_json { ok = ok == true, records = verifier.records,
+      head = verifier.head or audit.GENESIS, message = message }
   elseif ok then
-    print(('the trail is whole: %d records, head %s'):format(verifier.records, verifier.head or audit.GENESIS))
+    print(('the trail is whole: %d records, head %s'):format(verifier.records,
+      verifier.head or audit.GENESIS))
   else
     cli.error(message)
   end
@@ -42,14 +45,18 @@ local function show(record)
   for name, value in pairs(record) do
     if not HIDDEN[name] then rest[name] = value end
   end
-  print(('%5d  %s  %-20s %s'):format(record.sequence, cli.time_text(record.at), record.kind, cli.plain(json.encode(rest))))
+  print(('%5d  %s  %-20s %s'):format(record.sequence, cli.time_text(record.at), record.kind,
+    cli.plain(json.encode(rest))))
 end
 
 return function(...)
-  local values, status = cli.parse({ usage = 'audit [--verify [--head HASH]]', summary = 'Shows the audit trail, oldest first, '
+  local values,
+    status = cli.parse({ usage = 'audit [--verify [--head HASH]]',
+    summary = 'Shows the audit trail, oldest first, '
     .. 'or proves that it is whole.', options = cli.options({
       { name = 'verify', help = 'checks the chain of hashes from the first record on' },
-      { name = 'head', value = 'HASH', help = 'a head noted earlier, which must be in the chain' } }, cli.REMOTE) }, ...)
+      { name = 'head', value = 'HASH',
+      help = 'a head noted earlier, which must be in the chain' } }, cli.REMOTE) }, ...)
   if not values then return status end
   if values.verify then return verify(values) end
   if values.head then

@@ -14,7 +14,9 @@ local function expand(paths)
     if not stat then
       problems[#problems + 1] = { file = path, line = 0, message = message }
     elseif stat.type == 'folder' then
-      for _, found in ipairs(file.glob(path:gsub('/+$', '') .. '/*.lua')) do out[#out + 1] = found end
+      for _, found in ipairs(file.glob(path:gsub('/+$', '') .. '/*.lua')) do
+        out[#out + 1] = found
+      end
     else
       out[#out + 1] = path
     end
@@ -25,8 +27,12 @@ end
 local function report(values, problems, warnings, counts)
   if values.json then
     local errors, notes = json.array(), json.array()
-    for i, p in ipairs(problems) do errors[i] = { file = p.file, line = p.line, column = p.column, message = p.message } end
-    for i, p in ipairs(warnings) do notes[i] = { file = p.file, line = p.line, column = p.column, message = p.message } end
+    for i, p in ipairs(problems) do
+      errors[i] = { file = p.file, line = p.line, column = p.column, message = p.message }
+    end
+    for i, p in ipairs(warnings) do
+      notes[i] = { file = p.file, line = p.line, column = p.column, message = p.message }
+    end
     cli.print_json { errors = errors, warnings = notes }
     return
   end
@@ -36,7 +42,8 @@ local function report(values, problems, warnings, counts)
     io.stderr:write(config.problem_text(p), '\n')
   end
   if #problems == 0 then
-    print(('%d rule files: %d signals, %d incidents, %d playbooks; nothing is wrong'):format(counts.files, counts.signals,
+    print(('%d rule files: %d signals, %d incidents, %d playbooks; nothing is wrong'):format(
+      counts.files, counts.signals,
       counts.incidents, counts.playbooks))
   end
 end
@@ -49,10 +56,13 @@ end
 
 return function(...)
   local values, status = cli.parse({ usage = 'check [-c CONFIG] [FILE…]',
-    summary = 'Checks the configuration and its rule files, or just the rule files (or folders) named.',
-    details = 'Every error is a line "file:line[:column]: message" on standard error. Exit status 1: a rule\n'
+    summary =
+    'Checks the configuration and its rule files, or just the rule files (or folders) named.',
+    details =
+    'Every error is a line "file:line[:column]: message" on standard error. Exit status 1: a rule\n'
       .. 'is wrong; 2: the configuration is.', most = 10000, options = cli.options({
-      { name = 'config', short = 'c', value = 'CONFIG', help = 'the configuration; perigee.yaml' } }, { cli.JSON }) }, ...)
+      { name = 'config', short = 'c', value = 'CONFIG',
+        help = 'the configuration; perigee.yaml' } }, { cli.JSON }) }, ...)
   if not values then return status end
   log.setup('warn', false)
   local files, problems, settings = nil, {}, { evaluation_interval = 30 }
@@ -66,9 +76,11 @@ return function(...)
     settings, files = read, read.files
   end
   if #values > 0 then files, problems = expand(values) end
-  local rules, errors, warnings = load_rules.load(files, { every = settings.evaluation_interval, limits = {} })
+  local rules, errors,
+    warnings = load_rules.load(files, { every = settings.evaluation_interval, limits = {} })
   table.move(errors, 1, #errors, #problems + 1, problems)
-  report(values, problems, warnings, { files = #files, signals = size(rules.signals), incidents = size(rules.incidents),
+  report(values, problems, warnings, { files = #files, signals = size(rules.signals),
+    incidents = size(rules.incidents),
     playbooks = size(rules.playbooks) })
   return #problems > 0 and cli.NOT_AS_IT_SHOULD_BE or cli.DONE
 end

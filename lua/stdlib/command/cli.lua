@@ -1,5 +1,5 @@
---- What the commands have in common: arguments, --help, --json, colour, tables, talking to a running
---- perigee, exit statuses.
+--- What the commands have in common: arguments, --help, --json, colour, tables, talking to a
+--- running perigee, exit statuses.
 local check = require 'check'
 local file = require 'perigee.file'
 local http = require 'http'
@@ -32,7 +32,8 @@ cli.JSON = JSON
 --- Options of the commands that talk to a running perigee.
 cli.REMOTE = {
   { name = 'url', value = 'URL', help = 'of the running perigee; ' .. cli.URL },
-  { name = 'token-file', value = 'FILE', help = 'holds a token of auth.tokens; $PERIGEE_TOKEN_FILE' },
+  { name = 'token-file', value = 'FILE',
+  help = 'holds a token of auth.tokens; $PERIGEE_TOKEN_FILE' },
   JSON,
 }
 
@@ -43,7 +44,8 @@ local function help_text(spec)
   if spec.details then lines[#lines + 1] = '\n' .. spec.details end
   lines[#lines + 1] = '\nOptions:'
   for _, o in ipairs(spec.options) do
-    local left = ('  %s--%s%s'):format(o.short and '-' .. o.short .. ', ' or '    ', o.name, o.value and ' ' .. o.value or '')
+    local left = ('  %s--%s%s'):format(o.short and '-' .. o.short .. ', ' or '    ', o.name,
+      o.value and ' ' .. o.value or '')
     lines[#lines + 1] = ('%-28s %s'):format(left, o.help)
   end
   return table.concat(lines, '\n') .. '\n'
@@ -100,7 +102,9 @@ function cli.parse(spec, ...)
     io.write(help_text(spec))
     return nil, cli.DONE
   end
-  if #values > (spec.most or 0) then return wrong(('"%s" is one argument too many'):format(values[(spec.most or 0) + 1])) end
+  if #values > (spec.most or 0) then
+    return wrong(('"%s" is one argument too many'):format(values[(spec.most or 0) + 1]))
+  end
   if #values < (spec.least or 0) then return wrong(('Usage: perigee %s'):format(spec.usage)) end
   return values
 end
@@ -114,7 +118,7 @@ function cli.options(...)
   return out
 end
 
--- -- output ------------------------------------------------------------------------------------------
+-- -- output ---------------------------------------------------------------------------------------
 
 function cli.print_json(value) io.write(json.encode(value, 2), '\n') end
 
@@ -124,7 +128,9 @@ local COLOURS = { red = 31, green = 32, yellow = 33, blue = 34, bold = 1, dim = 
 ---@param name string
 ---@param text string
 function cli.colour(name, text)
-  if not terminal.is_terminal(1) or os.getenv 'NO_COLOR' or os.getenv 'TERM' == 'dumb' then return text end
+  if not terminal.is_terminal(1) or os.getenv 'NO_COLOR' or os.getenv 'TERM' == 'dumb' then
+    return text
+  end
   return ('\27[%dm%s\27[0m'):format(COLOURS[name], text)
 end
 
@@ -157,14 +163,16 @@ end
 --- Labels as Prometheus prints them, without the braces.
 function cli.labels_text(labels)
   local parts = {}
-  for _, name in ipairs(check.names(labels or {})) do parts[#parts + 1] = ('%s=%q'):format(name, labels[name]) end
+  for _, name in ipairs(check.names(labels or {})) do
+    parts[#parts + 1] = ('%s=%q'):format(name, labels[name])
+  end
   return table.concat(parts, ', ')
 end
 
 --- "2026-11-22T17:18:00.000Z" without what nobody reads.
 function cli.time_text(t) return t and t:gsub('T', ' '):gsub('%.%d+Z$', 'Z') or '-' end
 
--- -- a running perigee -------------------------------------------------------------------------------
+-- -- a running perigee ----------------------------------------------------------------------------
 
 local function token_of(values)
   local path = values['token-file'] or os.getenv 'PERIGEE_TOKEN_FILE'
@@ -193,7 +201,8 @@ function cli.ask(values, method, path, body)
   if message then return nil, message end
   if token then headers.Authorization = 'Bearer ' .. token end
   if body then headers['Content-Type'] = 'application/json' end
-  local response, why = http.request { method = method, url = base .. path, headers = headers, timeout = 60,
+  local response, why = http.request { method = method, url = base .. path, headers = headers,
+    timeout = 60,
     body = body and json.encode(body) or nil, max_body = 64 << 20, target = 'perigee' }
   if not response then return nil, ('no perigee answers at %s: %s'):format(base, why) end
   local answer = json.decode(response.body)
@@ -207,7 +216,10 @@ end
 function cli.get(values, method, path, body)
   local answer, message = cli.ask(values, method, path, body)
   if answer and answer.status < 300 and answer.data ~= nil then return answer.data end
-  if answer then message = ('%s (status %d)'):format(answer.error or 'an answer that is no perigee\'s', answer.status) end
+  if answer then
+    message = ('%s (status %d)'):format(answer.error or 'an answer that is no perigee\'s',
+      answer.status)
+  end
   cli.error(message)
   return nil, cli.OUTSIDE
 end

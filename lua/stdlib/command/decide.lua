@@ -1,5 +1,5 @@
---- What `perigee approve` and `perigee reject` share: the plan as it is now, and the decision, bound to
---- its digest.
+--- What `perigee approve` and `perigee reject` share: the plan as it is now, and the decision,
+--- bound to its digest.
 local cli = require 'command.cli'
 local plan_view = require 'command.plan_view'
 
@@ -7,9 +7,12 @@ local plan_view = require 'command.plan_view'
 return function(verb)
   return function(...)
     local values, status = cli.parse({ usage = verb .. ' ID',
-      summary = ('%ss a plan, exactly as it is shown by "perigee approvals".'):format(verb:gsub('^%l', string.upper)),
+      summary =
+      ('%ss a plan, exactly as it is shown by "perigee approvals".'):format(verb:gsub('^%l',
+      string.upper)),
       least = 1, most = 1, options = cli.options({
-        { name = 'digest', value = 'DIGEST', help = 'the one that was shown; else that of the plan as it is now' },
+        { name = 'digest', value = 'DIGEST',
+          help = 'the one that was shown; else that of the plan as it is now' },
         { name = 'reason', value = 'TEXT', help = 'is kept with the decision' },
       }, cli.REMOTE) }, ...)
     if not values then return status end
@@ -24,7 +27,8 @@ return function(verb)
       if not p then return failed end
       digest = p.digest
     end
-    local data, failed = cli.get(values, 'POST', path .. '/' .. verb, { digest = digest, reason = values.reason })
+    local data, failed = cli.get(values, 'POST', path .. '/' .. verb,
+      { digest = digest, reason = values.reason })
     if not data then return failed end
     if values.json then cli.print_json(data) else plan_view.show(data) end
     return cli.DONE

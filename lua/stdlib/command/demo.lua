@@ -1,5 +1,5 @@
---- `perigee demo`: the main job, end to end, on a real Prometheus and a small shop. It starts what it
---- needs, breaks the shop, and shows what Perigee makes of it; everything is gone when it ends.
+--- `perigee demo`: the main job, end to end, on a real Prometheus and a small shop. It starts what
+--- it needs, breaks the shop, and shows what Perigee makes of it; everything is gone when it ends.
 local async = require 'async'
 local cli = require 'command.cli'
 local clock = require 'perigee.clock'
@@ -10,12 +10,13 @@ local http = require 'http'
 local json = require 'perigee.json'
 local process = require 'perigee.process'
 
--- -- telling the story -------------------------------------------------------------------------------
+-- -- telling the story ----------------------------------------------------------------------------
 
 local started
 
 local function say(format, ...)
-  io.write(cli.colour('dim', ('%6.1f s  '):format(clock.monotonic() - started)), format:format(...), '\n')
+  io.write(cli.colour('dim', ('%6.1f s  '):format(clock.monotonic() - started)), format:format(...),
+    '\n')
   io.flush()
 end
 
@@ -41,7 +42,7 @@ local function wait_for(what, seconds, f)
   end
 end
 
--- -- the world: folder, ports, processes -------------------------------------------------------------
+-- -- the world: folder, ports, processes ----------------------------------------------------------
 
 local World = {}
 World.__index = World
@@ -54,7 +55,9 @@ local function free_port()
 end
 
 local function new_world(keep)
-  local self = setmetatable({ folder = must(file.temporary_folder 'perigee-demo', 'no temporary folder'), keep = keep,
+  local self =
+    setmetatable({ folder = must(file.temporary_folder 'perigee-demo', 'no temporary folder'),
+    keep = keep,
     children = {}, ports = {} }, World)
   for _, name in ipairs { 'prometheus', 'shop', 'perigee' } do self.ports[name] = free_port() end
   self.program = must(file.executable(), 'where am I?')
@@ -63,13 +66,15 @@ end
 
 function World:path(name) return self.folder .. '/' .. name end
 
-function World:write(name, text) must(file.write(self:path(name), text), 'cannot write %s', self:path(name)) end
+function World:write(name, text) must(file.write(self:path(name), text), 'cannot write %s',
+  self:path(name)) end
 
 --- Starts a program; its output goes to a log in the folder.
 function World:start(name, argv)
   argv.output = self:path(name .. '.log')
   local child, message = process.start(argv)
-  self.children[#self.children + 1] = { name = name, process = must(child, '%s: %s', name, tostring(message)) }
+  self.children[#self.children + 1] = { name = name,
+    process = must(child, '%s: %s', name, tostring(message)) }
   return child
 end
 
@@ -91,9 +96,10 @@ function World:close()
   if not self.keep then self:run('rm', { 'rm', '-rf', self.folder }) end
 end
 
-function World:url(name, path) return ('http://127.0.0.1:%d%s'):format(self.ports[name], path or '') end
+function World:url(name, path) return ('http://127.0.0.1:%d%s'):format(self.ports[name],
+  path or '') end
 
--- -- its inhabitants ---------------------------------------------------------------------------------
+-- -- its inhabitants ------------------------------------------------------------------------------
 
 local function get(url)
   local response = http.request { url = url, timeout = 5, max_body = 16 << 20 }
@@ -103,15 +109,19 @@ end
 function World:start_prometheus()
   local instance = ('127.0.0.1:%d'):format(self.ports.shop)
   self:write('history.lua', embedded.get 'examples/shop/history.lua')
-  self:write('history.om', self:run('history', { self.program, 'lua', self:path 'history.lua', instance, limit = 256 << 20 }))
-  self:run('promtool', { 'promtool', 'tsdb', 'create-blocks-from', 'openmetrics', '--max-block-duration=240h',
+  self:write('history.om',
+    self:run('history', { self.program, 'lua', self:path 'history.lua', instance,
+    limit = 256 << 20 }))
+  self:run('promtool', { 'promtool', 'tsdb', 'create-blocks-from', 'openmetrics',
+    '--max-block-duration=240h',
     self:path 'history.om', self:path 'prometheus-data' })
   self:write('prometheus.yml', ([[
 global: { scrape_interval: 1s, evaluation_interval: 1s }
 scrape_configs:
   - { job_name: shop, static_configs: [ { targets: ["%s"] } ] }
 ]]):format(instance))
-  self:start('prometheus', { 'prometheus', '--config.file=' .. self:path 'prometheus.yml', '--storage.tsdb.path='
+  self:start('prometheus', { 'prometheus', '--config.file=' .. self:path 'prometheus.yml',
+    '--storage.tsdb.path='
     .. self:path 'prometheus-data', '--storage.tsdb.retention.time=90d',
     ('--web.listen-address=127.0.0.1:%d'):format(self.ports.prometheus) })
   wait_for('Prometheus', 30, function() return get(self:url('prometheus', '/-/ready')) end)
@@ -119,15 +129,19 @@ end
 
 function World:start_shop()
   self:write('shop.lua', embedded.get 'examples/shop/shop.lua')
-  self:start('shop', { self.program, 'lua', self:path 'shop.lua', '--port', tostring(self.ports.shop), '--traffic', '20' })
+  self:start('shop', { self.program, 'lua', self:path 'shop.lua', '--port',
+    tostring(self.ports.shop), '--traffic', '20' })
   wait_for('the shop', 10, function() return get(self:url('shop', '/version')) end)
 end
 
-function World:shop_version() return (json.decode(get(self:url('shop', '/version')) or '{}') or {}).version end
+function World:shop_version() return (json.decode(get(self:url('shop', '/version')) or '{}')
+  or {}).version end
 
 function World:deploy_bad_version()
-  local response = http.request { method = 'POST', url = self:url('shop', '/deploy'), body = '{"version": 2}' }
-  must(response and response.status == 200 and self:shop_version() == 2, 'the bad version could not be deployed')
+  local response = http.request { method = 'POST', url = self:url('shop', '/deploy'),
+    body = '{"version": 2}' }
+  must(response and response.status == 200 and self:shop_version() == 2,
+    'the bad version could not be deployed')
 end
 
 function World:write_rules(trust)
@@ -143,7 +157,8 @@ function World:start_perigee()
   self.token = hash.random(16)
   self:write('token', self.token .. '\n')
   local config = embedded.get('examples/shop/perigee.yaml')
-    :gsub('9747', tostring(self.ports.perigee)):gsub('9090', tostring(self.ports.prometheus)):gsub('8080', tostring(self.ports.shop))
+    :gsub('9747', tostring(self.ports.perigee)):gsub('9090',
+      tostring(self.ports.prometheus)):gsub('8080', tostring(self.ports.shop))
   self:write('perigee.yaml', config)
   self:write_rules 'auto'
   self.perigee = self:start('perigee', { self.program, 'run', '-c', self:path 'perigee.yaml' })
@@ -152,14 +167,15 @@ end
 
 --- Asks Perigee's API, as any client would.
 function World:api(method, path, body)
-  local response, message = http.request { method = method, url = self:url('perigee', path), timeout = 10,
+  local response, message = http.request { method = method, url = self:url('perigee', path),
+    timeout = 10,
     headers = { Authorization = 'Bearer ' .. self.token, ['Content-Type'] = 'application/json' },
     body = body and json.encode(body), max_body = 16 << 20 }
   must(response, 'Perigee does not answer: %s', tostring(message))
   return (json.decode(response.body) or {}).data, response.status
 end
 
--- -- what is to be seen ------------------------------------------------------------------------------
+-- -- what is to be seen ---------------------------------------------------------------------------
 
 function World:wait_for_baselines()
   local function learned()
@@ -185,12 +201,14 @@ function World:break_shop()
       local series = signal.series[1]
       if series and series.state == 'firing' and not told[signal.name] then
         told[signal.name] = true
-        say('%-17s is odd: %s (score %.1f, confidence %.0f)', signal.name, series.reason, series.anomaly_score, series.confidence)
+        say('%-17s is odd: %s (score %.1f, confidence %.0f)', signal.name, series.reason,
+          series.anomaly_score, series.confidence)
       end
     end
     for _, incident in ipairs(self:api('GET', '/api/v1/incidents')) do
       if incident.state ~= 'resolved' then
-        say('incident %s %s opened from %d odd series', incident.id, incident.name, incident.anomaly_count)
+        say('incident %s %s opened from %d odd series', incident.id, incident.name,
+          incident.anomaly_count)
         say('it recommends: %s', incident.recommendation)
         return incident
       end
@@ -199,7 +217,8 @@ function World:break_shop()
 end
 
 function World:plan_of(incident)
-  local id = wait_for('a plan', 10, function() return self:api('GET', '/api/v1/incidents/' .. incident.id).plans[1] end)
+  local id = wait_for('a plan', 10,
+    function() return self:api('GET', '/api/v1/incidents/' .. incident.id).plans[1] end)
   local p = self:api('GET', '/api/v1/plans/' .. id)
   say('plan %s by %s, trust %s, digest %s…', p.id, p.playbook, p.trust, p.digest:sub(1, 19))
   return p
@@ -214,7 +233,9 @@ function World:watch_recovery(incident, p)
     return now.state ~= 'executing' and now.state ~= 'approved' and now or nil
   end)
   must(p.state == 'executed', 'the plan ended as %s: %s', p.state, p.reason or '')
-  for i, action in ipairs(p.actions) do say('action %d, %s: %s, %s', i, action.name, action.state, action.outcome.message) end
+  for i, action in ipairs(p.actions) do
+    say('action %d, %s: %s, %s', i, action.name, action.state, action.outcome.message)
+  end
   wait_for('the end of the incident', 60, function()
     return self:api('GET', '/api/v1/incidents/' .. incident.id).state == 'resolved'
   end)
@@ -225,14 +246,16 @@ function World:reload_to(trust)
   self:write_rules(trust)
   self.perigee:kill(1)
   wait_for('the reload', 10, function()
-    for _, line in ipairs(self:api('GET', '/api/v1/status').last_reload.problems) do must(false, 'reload: %s', line) end
+    for _, line in ipairs(self:api('GET', '/api/v1/status').last_reload.problems) do
+      must(false, 'reload: %s', line)
+    end
     local text = get(self:url('perigee', '/metrics')) or ''
     return tonumber(text:match 'perigee_reloads_total{outcome="ok"} (%d+)') == 2
   end)
   say('SIGHUP: the playbook\'s trust is now %s', trust)
 end
 
--- -- the acts ----------------------------------------------------------------------------------------
+-- -- the acts -------------------------------------------------------------------------------------
 
 local function act_auto(world)
   headline 'A bad deployment, and a playbook that is trusted'
@@ -250,11 +273,13 @@ local function act_approval(world)
   local p = world:plan_of(incident)
   must(p.state == 'pending', 'the plan is %s', p.state)
   must(world:shop_version() == 2, 'something ran before it was approved')
-  local _, status = world:api('POST', ('/api/v1/plans/%s/approve'):format(p.id), { digest = 'sha256:' .. ('0'):rep(64) })
+  local _, status = world:api('POST', ('/api/v1/plans/%s/approve'):format(p.id),
+    { digest = 'sha256:' .. ('0'):rep(64) })
   must(status == 409, 'a wrong digest was answered with %d', status)
   say('nothing has run; an approval of another digest is refused (409)')
   local approved
-  approved, status = world:api('POST', ('/api/v1/plans/%s/approve'):format(p.id), { digest = p.digest, reason = 'seen in the demo' })
+  approved, status = world:api('POST', ('/api/v1/plans/%s/approve'):format(p.id),
+    { digest = p.digest, reason = 'seen in the demo' })
   must(status == 200, 'the approval was answered with %d', status)
   say('approved by %s over the API', approved.decisions[1].who)
   world:watch_recovery(incident, p)
@@ -267,7 +292,14 @@ end
 local function act_broken_rules(world)
   headline 'A broken rule file'
   local before = world:api('GET', '/api/v1/rules')
-  world:write('rules/broken.lua', 'signal "oops" {\n  query = "up",\n  detector = z_score { treshold = 4 },\n  hold_for = "2 minutes",\n}\n')
+  world:write('rules/broken.lua',
+    [[
+signal "oops" {
+  query = "up",
+  detector = z_score { treshold = 4 },
+  hold_for = "2 minutes",
+}
+]])
   world.perigee:kill(1)
   local reload = wait_for('the refusal', 10, function()
     local last = world:api('GET', '/api/v1/status').last_reload
@@ -276,7 +308,8 @@ local function act_broken_rules(world)
   must(#reload.problems == 2, 'expected two problems, got %d', #reload.problems)
   for _, line in ipairs(reload.problems) do say('%s', (line:gsub('^.*/rules/', 'rules/'))) end
   local after = world:api('GET', '/api/v1/rules')
-  must(#after.groups == #before.groups and #after.groups[1].rules == #before.groups[1].rules, 'the rules have changed')
+  must(#after.groups == #before.groups and #after.groups[1].rules == #before.groups[1].rules,
+    'the rules have changed')
   say('nothing has changed: %d rules are active as before', #after.groups[1].rules)
 end
 
@@ -289,7 +322,8 @@ local function prove(world)
   say('the audit trail is whole: %d records, head %s…', verifier.records, data.head:sub(1, 12))
   for _, record in ipairs(data.records) do
     if record.kind:find '^action_' or record.kind == 'decision' then
-      say('  %-17s %s %s', record.kind, record.action or record.decision, record.message or record.target or record.who)
+      say('  %-17s %s %s', record.kind, record.action or record.decision,
+        record.message or record.target or record.who)
     end
   end
 end
@@ -307,12 +341,16 @@ local function play(world)
   act_broken_rules(world)
   prove(world)
   headline 'Summary'
-  say('2 bad deployments, 2 incidents (%s, %s), 2 rollbacks, both verified; 1 reload, 1 refused', first.id, second.id)
+  say('2 bad deployments, 2 incidents (%s, %s), 2 rollbacks, both verified; 1 reload, 1 refused',
+    first.id, second.id)
 end
 
 return function(...)
-  local values, status = cli.parse({ usage = 'demo [--keep]', summary = 'Shows it all in about a minute: a bad deployment, odd '
-    .. 'signals, an incident, a rollback, the proof.', details = 'Needs the programs prometheus and promtool.',
+  local values,
+    status = cli.parse({ usage = 'demo [--keep]',
+    summary = 'Shows it all in about a minute: a bad deployment, odd '
+    .. 'signals, an incident, a rollback, the proof.',
+      details = 'Needs the programs prometheus and promtool.',
     options = { { name = 'keep', help = 'leaves the folder with logs and data' } } }, ...)
   if not values then return status end
   started = clock.monotonic()

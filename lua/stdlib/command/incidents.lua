@@ -6,7 +6,8 @@ local function show(list)
   for i, incident in ipairs(list) do
     local odd = 0
     for _, a in ipairs(incident.anomalies) do odd = odd + (a.is_anomaly and 1 or 0) end
-    rows[i] = { incident.id, incident.state, incident.name, cli.labels_text(incident.labels), cli.time_text(incident.opened_at),
+    rows[i] = { incident.id, incident.state, incident.name, cli.labels_text(incident.labels),
+      cli.time_text(incident.opened_at),
       ('%d of %d'):format(odd, incident.anomaly_count), incident.recommendation }
   end
   if #rows == 0 then return print 'no incidents' end
@@ -14,8 +15,13 @@ local function show(list)
 end
 
 return function(...)
-  local values, status = cli.parse({ usage = 'incidents [ack ID]', summary = 'Lists incidents, newest first, or acknowledges one.',
-    most = 2, options = cli.options({ { name = 'state', value = 'STATE', help = 'only open, acknowledged, mitigating or resolved' } },
+  local values,
+    status = cli.parse({ usage = 'incidents [ack ID]',
+    summary = 'Lists incidents, newest first, or acknowledges one.',
+    most = 2,
+    options =
+    cli.options({ { name = 'state', value = 'STATE',
+    help = 'only open, acknowledged, mitigating or resolved' } },
       cli.REMOTE) }, ...)
   if not values then return status end
   local data, failed
@@ -29,7 +35,8 @@ return function(...)
     if values.json then cli.print_json(data) else show { data } end
     return cli.DONE
   end
-  data, failed = cli.get(values, 'GET', '/api/v1/incidents' .. (values.state and '?state=' .. values.state or ''))
+  data, failed = cli.get(values, 'GET',
+    '/api/v1/incidents' .. (values.state and '?state=' .. values.state or ''))
   if not data then return failed end
   if values.json then cli.print_json(data) else show(data) end
   return cli.DONE

@@ -2,8 +2,12 @@
 local cli = require 'command.cli'
 
 return function(...)
-  local values, status = cli.parse({ usage = 'kill on|off', summary = 'Throws the kill switch: nothing is acted upon until it is '
-    .. 'taken back, not even the next step of a plan that has begun.', least = 1, most = 1, options = cli.options(cli.REMOTE) }, ...)
+  local values,
+    status =
+    cli.parse({ usage = 'kill on|off',
+    summary = 'Throws the kill switch: nothing is acted upon until it is '
+    .. 'taken back, not even the next step of a plan that has begun.', least = 1, most = 1,
+      options = cli.options(cli.REMOTE) }, ...)
   if not values then return status end
   if values[1] ~= 'on' and values[1] ~= 'off' then
     cli.error(('expected "on" or "off", not "%s"'):format(cli.plain(values[1])))

@@ -16,7 +16,13 @@ local COMMANDS = {
 }
 
 local function help(out)
-  out:write 'Usage: perigee COMMAND [OPTION…]\n\nWatches a service, learns what is normal, and acts as far as it is trusted.\n\nCommands:\n'
+  out:write [[
+Usage: perigee COMMAND [OPTION…]
+
+Watches a service, learns what is normal, and acts as far as it is trusted.
+
+Commands:
+]]
   for _, c in ipairs(COMMANDS) do out:write(('  %-12s %s\n'):format(c[1], c[2])) end
   out:write '\n"perigee COMMAND --help" tells more.\n'
 end

@@ -9,7 +9,8 @@ local function args_text(args)
   local parts = {}
   for _, name in ipairs(check.names(args)) do
     local v = args[name]
-    parts[#parts + 1] = ('%s = %s'):format(name, type(v) == 'table' and json.encode(v) or cli.plain(v))
+    parts[#parts + 1] = ('%s = %s'):format(name, type(v) == 'table' and json.encode(v)
+      or cli.plain(v))
   end
   return table.concat(parts, ', ')
 end
@@ -25,10 +26,13 @@ function plan_view.show(p)
   if p.state == 'pending' then print(('  expires   %s'):format(cli.time_text(p.expires_at))) end
   for i, action in ipairs(p.actions) do
     print(('  %d. %s { %s }'):format(i, action.name, args_text(action.args)))
-    if action.outcome then print(('     %s: %s'):format(action.state, cli.plain(action.outcome.message or ''))) end
+    if action.outcome then
+      print(('     %s: %s'):format(action.state, cli.plain(action.outcome.message or '')))
+    end
   end
   for _, d in ipairs(p.decisions) do
-    print(('  %s by %s (%s) at %s%s'):format(d.decision, cli.plain(d.who), d.via, cli.time_text(d.at),
+    print(('  %s by %s (%s) at %s%s'):format(d.decision, cli.plain(d.who), d.via,
+      cli.time_text(d.at),
       d.reason and ': ' .. cli.plain(d.reason) or ''))
   end
 end

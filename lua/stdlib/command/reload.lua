@@ -2,8 +2,12 @@
 local cli = require 'command.cli'
 
 return function(...)
-  local values, status = cli.parse({ usage = 'reload', summary = 'Has a running perigee read its configuration and rules '
-    .. 'anew: all of it, or on any error nothing.', details = 'Needs lifecycle: true, or an admin\'s token.',
+  local values,
+    status =
+    cli.parse({ usage = 'reload',
+    summary = 'Has a running perigee read its configuration and rules '
+    .. 'anew: all of it, or on any error nothing.',
+      details = 'Needs lifecycle: true, or an admin\'s token.',
     options = cli.options(cli.REMOTE) }, ...)
   if not values then return status end
   local answer, message = cli.ask(values, 'POST', '/-/reload')

@@ -3,9 +3,12 @@ local cli = require 'command.cli'
 local daemon = require 'perigee.daemon'
 
 return function(...)
-  local values, status = cli.parse({ usage = 'run [-c CONFIG]', summary = 'Serves until SIGTERM. SIGHUP reads configuration '
+  local values,
+    status = cli.parse({ usage = 'run [-c CONFIG]',
+    summary = 'Serves until SIGTERM. SIGHUP reads configuration '
     .. 'and rules anew; SIGUSR1 throws the kill switch.', options = {
-    { name = 'config', short = 'c', value = 'CONFIG', help = 'the configuration; perigee.yaml' } } }, ...)
+    { name = 'config', short = 'c', value = 'CONFIG',
+      help = 'the configuration; perigee.yaml' } } }, ...)
   if not values then return status end
   local problems
   status, problems = daemon.run(values.config or 'perigee.yaml')

@@ -2,7 +2,9 @@
 local cli = require 'command.cli'
 
 return function(...)
-  local values, status = cli.parse({ usage = 'status', summary = 'Tells how a running perigee is, and its signals.',
+  local values,
+    status =
+    cli.parse({ usage = 'status', summary = 'Tells how a running perigee is, and its signals.',
     options = cli.options(cli.REMOTE) }, ...)
   if not values then return status end
   local data, failed = cli.get(values, 'GET', '/api/v1/status')
@@ -16,15 +18,20 @@ return function(...)
     return cli.DONE
   end
   local lines = {
-    { 'version', data.version }, { 'started', cli.time_text(data.started_at) }, { 'rules loaded', cli.time_text(data.rules_loaded_at) },
+    { 'version', data.version }, { 'started', cli.time_text(data.started_at) },
+      { 'rules loaded', cli.time_text(data.rules_loaded_at) },
     { 'last reload', data.last_reload.outcome }, { 'source', data.source },
     { 'dry run', data.dry_run and 'on: actions are only told of' or 'off' },
     { 'kill switch', data.kill_switch and 'on: ' .. data.kill_switch or 'off' },
-    { 'rules', ('%d signals, %d incidents, %d playbooks in %d files'):format(data.signals, data.incidents_declared, data.playbooks, data.rule_files) },
-    { 'now', ('%d active incidents, %d plans waiting for a decision'):format(data.incidents_active, data.approvals_pending) },
+    { 'rules', ('%d signals, %d incidents, %d playbooks in %d files'):format(data.signals,
+    data.incidents_declared, data.playbooks, data.rule_files) },
+    { 'now', ('%d active incidents, %d plans waiting for a decision'):format(data.incidents_active,
+    data.approvals_pending) },
   }
   for _, line in ipairs(lines) do print(('%-13s %s'):format(line[1], cli.plain(line[2]))) end
-  for _, off in ipairs(data.switched_off) do print(cli.colour('red', ('switched off  %s: %s'):format(off.rule, cli.plain(off.reason)))) end
+  for _, off in ipairs(data.switched_off) do
+    print(cli.colour('red', ('switched off  %s: %s'):format(off.rule, cli.plain(off.reason))))
+  end
   print()
   local rows = {}
   for i, s in ipairs(signals) do

@@ -3,7 +3,9 @@ local cli = require 'command.cli'
 local daemon = require 'perigee.daemon'
 
 return function(...)
-  local values, status = cli.parse({ usage = 'version', summary = 'Prints the version and those of the libraries.',
+  local values,
+    status =
+    cli.parse({ usage = 'version', summary = 'Prints the version and those of the libraries.',
     options = { cli.JSON } }, ...)
   if not values then return status end
   local libraries = daemon.libraries()
@@ -12,6 +14,8 @@ return function(...)
     return cli.DONE
   end
   print('perigee ' .. daemon.version())
-  for _, name in ipairs(require('check').names(libraries)) do print(('  %-14s %s'):format(name, libraries[name])) end
+  for _, name in ipairs(require('check').names(libraries)) do
+    print(('  %-14s %s'):format(name, libraries[name]))
+  end
   return cli.DONE
 end

@@ -6,7 +6,8 @@ local types = require 'detectors.types'
 ---@field all? Detector[]
 ---@field any? Detector[]
 ---@field k_of? table  { k, detector, detector, … }
-local SPEC = { all = check.list_of(check.any()), any = check.list_of(check.any()), k_of = check.list_of(check.any()) }
+local SPEC = { all = check.list_of(check.any()), any = check.list_of(check.any()),
+  k_of = check.list_of(check.any()) }
 
 local function read(o)
   local how, parts
@@ -37,7 +38,8 @@ local function history_of(parts)
     local p = part.history
     if p and not h then h = { range = p.range, step = p.step, retrain = p.retrain }
     elseif p then
-      h = { range = math.max(h.range, p.range), step = math.min(h.step, p.step), retrain = math.min(h.retrain, p.retrain) }
+      h = { range = math.max(h.range, p.range), step = math.min(h.step, p.step),
+        retrain = math.min(h.retrain, p.retrain) }
     end
   end
   return h
@@ -61,7 +63,9 @@ local function build(o)
     for i, part in ipairs(parts) do
       models[i] = false
       if part.fit then
-        local model, message = part.fit(since(values, times, times[#times] and times[#times] - part.history.range or 0))
+        local model,
+          message =
+          part.fit(since(values, times, times[#times] and times[#times] - part.history.range or 0))
         models[i] = model or { missing = message }
         fitted, why = fitted or model ~= nil, why or message
       else
@@ -101,11 +105,14 @@ local function build(o)
       return a.anomaly_score > b.anomaly_score
     end)
     local deciding = said[k]
-    return { is_anomaly = odd >= k, anomaly_score = deciding.anomaly_score, confidence = deciding.confidence,
-      reason = odd > 0 and ('%d of %d: %s'):format(odd, #parts, table.concat(reasons, '; ')) or deciding.reason }
+    return { is_anomaly = odd >= k, anomaly_score = deciding.anomaly_score,
+      confidence = deciding.confidence,
+      reason = odd > 0 and ('%d of %d: %s'):format(odd, #parts, table.concat(reasons, '; '))
+      or deciding.reason }
   end
 
-  return { name = 'combine', options = { [how] = true }, history = history, fit = history and fit or nil, judge = judge }
+  return { name = 'combine', options = { [how] = true }, history = history,
+    fit = history and fit or nil, judge = judge }
 end
 
 return types.detector('combine', SPEC, build)

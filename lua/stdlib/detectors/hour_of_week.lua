@@ -1,6 +1,6 @@
---- Hour of week: a value against the same hour of the same weekday in its own history, robustly: the
---- median of that hour and of its neighbours, in median absolute deviations. What is usual on Monday at
---- nine is odd on Sunday at four.
+--- Hour of week: a value against the same hour of the same weekday in its own history, robustly:
+--- the median of that hour and of its neighbours, in median absolute deviations. What is usual on
+--- Monday at nine is odd on Sunday at four.
 local check = require 'check'
 local calendar = require 'perigee.calendar'
 local ecdf = require 'perigee.ecdf'
@@ -15,7 +15,8 @@ local types = require 'detectors.types'
 ---@field direction? string     "both", "above" or "below"; "both"
 ---@field timezone? string      whose hours and weekdays: "Europe/Berlin"; "UTC"
 ---@field min_samples? integer  of an hour, with its neighbours, or it has no baseline; 6
-local SPEC = shared.with_history({ history = '14d', step = '5m', retrain = '1h', min_samples = 6 }, {
+local SPEC = shared.with_history({ history = '14d', step = '5m', retrain = '1h', min_samples = 6 },
+  {
   threshold = check.number(3.5, { above = 0 }),
   direction = shared.direction 'both',
   timezone = check.string 'UTC',
@@ -50,8 +51,8 @@ local function build(o)
     return all
   end
 
-  --- The scale of an hour is not believed below a share of the whole series' own: a few samples that
-  --- happen to agree would make everything else odd.
+  --- The scale of an hour is not believed below a share of the whole series' own: a few samples
+  --- that happen to agree would make everything else odd.
   local function fit(values, times)
     local hours, median, scale = by_hour(values, times), {}, {}
     local whole <close> = ecdf.fit(values)
@@ -68,7 +69,9 @@ local function build(o)
         median[h + 1], scale[h + 1] = own:quantile(0.5), math.max(1.4826 * d:mad(), least)
       end
     end
-    if not found then return nil, ('no baseline: no hour of the week has %d samples'):format(o.min_samples) end
+    if not found then
+      return nil, ('no baseline: no hour of the week has %d samples'):format(o.min_samples)
+    end
     return { median = median, scale = scale }
   end
 
@@ -83,7 +86,8 @@ local function build(o)
         math.abs(deviation), types.text(median)))
   end
 
-  return { name = 'hour_of_week', options = o, history = shared.history(o), fit = fit, judge = judge }
+  return { name = 'hour_of_week', options = o, history = shared.history(o), fit = fit,
+    judge = judge }
 end
 
 return types.detector('hour_of_week', SPEC, build)

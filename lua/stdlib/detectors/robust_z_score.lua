@@ -12,7 +12,8 @@ local types = require 'detectors.types'
 ---@field threshold? number     scores beyond it are anomalies; 3.5 (Iglewicz and Hoaglin, 1993)
 ---@field direction? string     "both", "above" or "below"; "both"
 ---@field min_samples? integer  with fewer there is no baseline; 30
-local SPEC = shared.with_history({ history = '7d', step = '5m', retrain = '1h', min_samples = 30 }, {
+local SPEC = shared.with_history({ history = '7d', step = '5m', retrain = '1h', min_samples = 30 },
+  {
   threshold = check.number(3.5, { above = 0 }),
   direction = shared.direction 'both',
 })
@@ -39,7 +40,8 @@ local function build(o)
         types.text(model.median)))
   end
 
-  return { name = 'robust_z_score', options = o, history = shared.history(o), fit = fit, judge = judge }
+  return { name = 'robust_z_score', options = o, history = shared.history(o), fit = fit,
+    judge = judge }
 end
 
 return types.detector('robust_z_score', SPEC, build)

@@ -27,7 +27,8 @@ local function build(o)
     local reason = is_over and ('%s is above %s'):format(text, types.text(o.above))
       or is_under and ('%s is below %s'):format(text, types.text(o.below))
       or ('%s is within its limits'):format(text)
-    return { is_anomaly = (is_over or is_under) and true or false, anomaly_score = math.max(over, under),
+    return { is_anomaly = (is_over or is_under) and true or false,
+      anomaly_score = math.max(over, under),
       confidence = 100, reason = reason }
   end
 

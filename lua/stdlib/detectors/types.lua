@@ -1,5 +1,5 @@
---- What a detector is and what it says. Detectors are pure: the same history and value give the same
---- verdict in run, test and backtest.
+--- What a detector is and what it says. Detectors are pure: the same history and value give the
+--- same verdict in run, test and backtest.
 local check = require 'check'
 local units = require 'units'
 
@@ -7,8 +7,12 @@ local units = require 'units'
 ---@field name string
 ---@field options table            with defaults; durations in seconds
 ---@field history? Detector.History  absent: it judges without a baseline
----@field fit? fun(values: number[], times: number[]): table?, string?  a model of plain data, or why not
----@field judge fun(model: table?, value: number, time: number, labels?: table): Verdict?, table?  a fault,
+---@field fit? fun(values: number[], times: number[]): table?, string?  a model of plain data, or
+---       why not
+
+---@field judge fun(model: table?, value: number, time: number, labels?: table): Verdict?, table?
+---       a fault, where a rule's own code is part of it
+
 ---       where a rule's own code is part of it
 
 ---@class Detector.History  what to learn from, all in seconds
@@ -25,7 +29,8 @@ local units = require 'units'
 local types = {}
 
 --- Makes the function that rules and scripts call with options, and that raises what is wrong with
---- them at the caller's line. Its `spec` and `build` let the rule language collect everything instead.
+--- them at the caller's line. Its `spec` and `build` let the rule language collect everything
+--- instead.
 ---@param name string
 ---@param spec table<string, check.Rule>
 ---@param build fun(o: table): Detector  from options with defaults; raises by types.refuse
@@ -60,7 +65,8 @@ end
 function types.by_score(score, threshold, reason)
   local beyond = score > threshold
   local doubt = 0.5 * (beyond and threshold / score or math.max(score, 0) / threshold)
-  return { is_anomaly = beyond, anomaly_score = score, confidence = 100 * (1 - doubt), reason = reason }
+  return { is_anomaly = beyond, anomaly_score = score, confidence = 100 * (1 - doubt),
+    reason = reason }
 end
 
 --- The deviation that counts: on both sides, or on one (the other then never passes).
@@ -77,8 +83,8 @@ function types.too_few(n, wanted)
   if n < wanted then return ('no baseline: %d samples of the %d needed'):format(n, wanted) end
 end
 
---- The smallest spread that is believed: a flat history has none, and with a floor any change counts
---- and nothing divides by zero.
+--- The smallest spread that is believed: a flat history has none, and with a floor any change
+--- counts and nothing divides by zero.
 function types.spread_floor(centre) return 1e-9 * math.max(1, math.abs(centre)) end
 
 types.text = units.number_text

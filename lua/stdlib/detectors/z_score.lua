@@ -11,7 +11,8 @@ local types = require 'detectors.types'
 ---@field threshold? number     scores beyond it are anomalies; 3
 ---@field direction? string     "both", "above" or "below"; "both"
 ---@field min_samples? integer  with fewer there is no baseline; 30
-local SPEC = shared.with_history({ history = '7d', step = '5m', retrain = '1h', min_samples = 30 }, {
+local SPEC = shared.with_history({ history = '7d', step = '5m', retrain = '1h', min_samples = 30 },
+  {
   threshold = check.number(3, { above = 0 }),
   direction = shared.direction 'both',
 })
@@ -31,7 +32,8 @@ local function build(o)
   local function judge(model, value)
     local deviation = (value - model.mean) / model.scale
     return types.by_score(types.towards(deviation, o.direction), o.threshold,
-      ('%s is %.1f standard deviations %s the mean of %s'):format(types.text(value), math.abs(deviation),
+      ('%s is %.1f standard deviations %s the mean of %s'):format(types.text(value),
+      math.abs(deviation),
         deviation < 0 and 'below' or 'above', types.text(model.mean)))
   end
 

@@ -14,12 +14,17 @@ local approvals = {}
 local function refuse(status, message) return nil, { status = status, message = message } end
 
 local function decided_text(store, p)
-  local row = store:row('select who, decision from decisions where plan_id = ? order by position desc limit 1', p.id)
-  return row and ('the plan has been %s by %s'):format(row.decision, row.who) or ('the plan is %s'):format(p.state)
+  local row =
+    store:row(
+    'select who, decision from decisions where plan_id = ? order by position desc limit 1', p.id)
+  return row and ('the plan has been %s by %s'):format(row.decision, row.who)
+    or ('the plan is %s'):format(p.state)
 end
 
 local function check(store, p, digest, now)
-  if p.trust == 'recommend' then return refuse(409, 'the plan is a recommendation; nothing of it runs') end
+  if p.trust == 'recommend' then
+    return refuse(409, 'the plan is a recommendation; nothing of it runs')
+  end
   if p.state == 'expired' or p.state == 'pending' and p.expires_at <= now then
     return refuse(410, 'the time to decide ended at ' .. clock.text(p.expires_at))
   end
@@ -30,8 +35,8 @@ local function check(store, p, digest, now)
   return true
 end
 
---- Decides about a pending plan. The row changes only while it is pending, so of any number of decisions
---- that race exactly one counts.
+--- Decides about a pending plan. The row changes only while it is pending, so of any number of
+--- decisions that race exactly one counts.
 ---@param engine table
 ---@param id string
 ---@param decision "approved"|"rejected"
@@ -45,15 +50,18 @@ function approvals.decide(engine, id, decision, by)
     if not p then return refuse(404, 'there is no such plan') end
     local ok, refusal = check(store, p, by.digest, now)
     if not ok then
-      audit.append(store, 'decision_refused', { plan = id, who = by.who, via = by.via, decision = decision,
+      audit.append(store, 'decision_refused',
+        { plan = id, who = by.who, via = by.via, decision = decision,
         reason = refusal.message })
       return nil, refusal
     end
-    plans.move(engine, id, 'pending', decision, { reason = by.reason, due_at = decision == 'approved' and now or nil })
+    plans.move(engine, id, 'pending', decision,
+      { reason = by.reason, due_at = decision == 'approved' and now or nil })
     store:exec([[insert into decisions (plan_id, position, who, via, decision, reason, at)
       values (?, (select count(*) + 1 from decisions where plan_id = ?), ?, ?, ?, ?, ?)]],
       id, id, by.who, by.via, decision, by.reason or '', now)
-    audit.append(store, 'decision', { plan = id, digest = p.digest, who = by.who, via = by.via, decision = decision,
+    audit.append(store, 'decision', { plan = id, digest = p.digest, who = by.who, via = by.via,
+      decision = decision,
       reason = by.reason })
     metrics.approvals:add(1, decision)
     metrics.approval_wait:observe(now - p.created_at)
@@ -64,7 +72,9 @@ end
 
 --- Plans that nobody has decided about in time.
 function approvals.expire(engine)
-  local rows = engine.store:rows([[select id from plans where state = 'pending' and expires_at <= ?]], clock.now())
+  local rows =
+    engine.store:rows([[select id from plans where state = 'pending' and expires_at <= ?]],
+    clock.now())
   for _, row in ipairs(rows) do
     if plans.move(engine, row.id, 'pending', 'expired', { reason = 'nobody decided in time' }) then
       metrics.approvals:add(1, 'expired')

@@ -1,5 +1,5 @@
---- The audit trail: append-only, each record bound to all before it by a chain of SHA-256, so that an
---- edit, an insertion or a deletion shows up to any head that was noted elsewhere.
+--- The audit trail: append-only, each record bound to all before it by a chain of SHA-256, so that
+--- an edit, an insertion or a deletion shows up to any head that was noted elsewhere.
 local clock = require 'perigee.clock'
 local hash = require 'perigee.hash'
 local json = require 'perigee.json'
@@ -19,7 +19,8 @@ function audit.head(store)
   return row.hash, row.sequence
 end
 
---- Appends a record; in the transaction of what it tells of, so that neither is there without the other.
+--- Appends a record; in the transaction of what it tells of, so that neither is there without the
+--- other.
 ---@param store perigee.Store
 ---@param kind string      what happened: "plan_created", "action_started", …
 ---@param fields table     plain values
@@ -27,11 +28,13 @@ end
 function audit.append(store, kind, fields)
   return store:transaction(function()
     local previous, sequence = audit.head(store)
-    local record = { sequence = sequence + 1, at = clock.text(clock.now()), kind = kind, prev_hash = previous }
+    local record = { sequence = sequence + 1, at = clock.text(clock.now()), kind = kind,
+      prev_hash = previous }
     for name, value in pairs(fields) do record[name] = value end
     local text = json.encode(record)
     local head = link(previous, text)
-    store:exec('insert into audit (sequence, record, hash) values (?, ?, ?)', sequence + 1, text, head)
+    store:exec('insert into audit (sequence, record, hash) values (?, ?, ?)', sequence + 1, text,
+      head)
     return head
   end)
 end
@@ -42,7 +45,8 @@ end
 ---@param limit integer
 function audit.list(store, after, limit)
   local out = json.array()
-  for i, row in ipairs(store:rows('select record, hash from audit where sequence > ? order by sequence limit ?',
+  for i, row in ipairs(
+    store:rows('select record, hash from audit where sequence > ? order by sequence limit ?',
     after, limit)) do
     out[i] = json.decode(row.record)
     out[i].hash = row.hash
@@ -66,7 +70,8 @@ function audit.verifier()
       if name ~= 'hash' then copy[name] = value end
     end
     if record.sequence ~= sequence + 1 then
-      return false, ('record %d is followed by record %s: something was taken out or put in'):format(sequence,
+      return false,
+        ('record %d is followed by record %s: something was taken out or put in'):format(sequence,
         tostring(record.sequence))
     end
     if record.prev_hash ~= previous or record.hash ~= link(previous, json.encode(copy)) then
@@ -81,7 +86,8 @@ function audit.verifier()
   --- After the last record: whether a head that was noted elsewhere is in the chain.
   function verifier.finish(_, head)
     if head and head ~= audit.GENESIS and not heads[head] then
-      return false, ('the head %s is not in the trail: records were changed or cut off'):format(head)
+      return false,
+        ('the head %s is not in the trail: records were changed or cut off'):format(head)
     end
     return true
   end

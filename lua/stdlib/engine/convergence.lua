@@ -1,9 +1,9 @@
---- Several odd signals into one incident. Pure: from the series of the signals that an incident names to
---- the groups that satisfy it, whatever the order in which they came.
+--- Several odd signals into one incident. Pure: from the series of the signals that an incident
+--- names to the groups that satisfy it, whatever the order in which they came.
 local convergence = {}
 
---- The group that a series belongs to: the values of group_by, from the series' labels, else from those
---- that the declaration gives; a missing label is "".
+--- The group that a series belongs to: the values of group_by, from the series' labels, else from
+--- those that the declaration gives; a missing label is "".
 ---@return string key, table<string, string> labels
 function convergence.group(group_by, labels, declared)
   local parts, group = {}, {}
@@ -31,7 +31,8 @@ end
 
 --- The groups of an incident at a time.
 ---@param def { signals: string[], group_by: string[], within: number }
----@param states table<string, { series: table, labels: table }>  by signal: its series, declared labels
+---@param states table<string, { series: table, labels: table }>  by signal; labels: declared
+
 ---@param now number
 ---@return table<string, convergence.Group>
 function convergence.groups(def, states, now)
@@ -40,14 +41,17 @@ function convergence.groups(def, states, now)
     local counted = {}
     for _, series in pairs(states[name] and states[name].series or {}) do
       if fired_within(series, now - def.within, now) then
-        local key, labels = convergence.group(def.group_by, series.labels, states[name].labels or {})
+        local key, labels = convergence.group(def.group_by, series.labels,
+          states[name].labels or {})
         local g = groups[key]
         if not g then
-          g = { key = key, labels = labels, anomalies = {}, signals = 0, firing = 0, first = math.huge, partial = false }
+          g = { key = key, labels = labels, anomalies = {}, signals = 0, firing = 0,
+            first = math.huge, partial = false }
           groups[key] = g
         end
         if not counted[key] then counted[key], g.signals = true, g.signals + 1 end
-        g.anomalies[#g.anomalies + 1] = { signal = name, labels = series.labels, value = series.value,
+        g.anomalies[#g.anomalies + 1] = { signal = name, labels = series.labels,
+          value = series.value,
           is_anomaly = series.state == 'firing', anomaly_score = series.anomaly_score,
           confidence = series.confidence, reason = series.reason, since = series.firing_from }
         g.firing = g.firing + (series.state == 'firing' and 1 or 0)

@@ -1,5 +1,5 @@
---- One evaluation of one signal: claim the slot, ask, judge, step, keep. Nothing of it lives in memory
---- between two evaluations, so a reload or a crash may come at any moment.
+--- One evaluation of one signal: claim the slot, ask, judge, step, keep. Nothing of it lives in
+--- memory between two evaluations, so a reload or a crash may come at any moment.
 local clock = require 'perigee.clock'
 local faults = require 'engine.faults'
 local json = require 'perigee.json'
@@ -24,10 +24,14 @@ local evaluate = {}
 local function claim(engine, job, slot)
   return engine.store:relaxed(function()
     engine.store:exec('insert or ignore into signals (name) values (?)', job.name)
-    local before = engine.store:row('select claimed_at from signals where name = ?', job.name).claimed_at
-    local n = engine.store:exec('update signals set claimed_at = ?, claimed_by = ? where name = ? and claimed_at < ?',
+    local before = engine.store:row('select claimed_at from signals where name = ?',
+      job.name).claimed_at
+    local n =
+      engine.store:exec(
+      'update signals set claimed_at = ?, claimed_by = ? where name = ? and claimed_at < ?',
       slot, engine.process, job.name, slot)
-    local missed = before > 0 and math.max(0, math.floor((slot - before) / job.every + 0.5) - 1) or 0
+    local missed = before > 0 and math.max(0, math.floor((slot - before) / job.every + 0.5) - 1)
+      or 0
     return n == 1, missed
   end)
 end
@@ -36,7 +40,8 @@ local function store_outcome(engine, job, slot, started, health, message, state)
   engine.store:relaxed(function()
     engine.store:exec([[update signals set evaluated_at = ?, health = ?, error = ?, seconds = ?,
         state = coalesce(?, state) where name = ? and evaluated_at < ?]],
-      slot, health, message, clock.monotonic() - started, state and json.encode(state) or nil, job.name, slot)
+      slot, health, message, clock.monotonic() - started, state and json.encode(state) or nil,
+      job.name, slot)
   end)
 end
 
@@ -45,14 +50,17 @@ local function read_state(engine, job)
   return row and json.decode(row.state) or {}
 end
 
--- -- the pieces of an evaluation ---------------------------------------------------------------------
+-- -- the pieces of an evaluation ------------------------------------------------------------------
 
 local function ask(engine, job, slot)
   local vector, failure = engine.queries:run(engine.source.query, engine.source, job.query, slot)
   if not vector then return nil, ('%s (%s)'):format(failure.message, failure.kind) end
-  if vector.type == 'matrix' then return nil, 'the query gives a range of values; a signal needs one a series' end
+  if vector.type == 'matrix' then
+    return nil, 'the query gives a range of values; a signal needs one a series'
+  end
   if #vector > engine.config.limits.max_series then
-    return nil, ('the query gives %d series; at most %d (limits.max_series)'):format(#vector, engine.config.limits.max_series)
+    return nil, ('the query gives %d series; at most %d (limits.max_series)'):format(#vector,
+      engine.config.limits.max_series)
   end
   for _, sample in ipairs(vector) do sample.labels.__name__ = nil end
   return vector
@@ -64,7 +72,9 @@ local function judge(def, models, why, sample)
   local detector, model = def.detector, nil
   if detector.fit then
     model = models[label_key(sample.labels)]
-    if not model then return types.no_baseline(why or 'this series was not there when it was learned') end
+    if not model then
+      return types.no_baseline(why or 'this series was not there when it was learned')
+    end
     if model.missing then return types.no_baseline(model.missing) end
   end
   return detector.judge(model, sample.value, sample.time, sample.labels)
@@ -80,11 +90,15 @@ local function expand_all(templates, data)
 end
 
 local function observe(engine, def, sample, verdict, slot)
-  local data = { labels = sample.labels, value = sample.value, external_labels = engine.config.external_labels,
-    external_url = engine.external_url, time = slot, query = function(expr) return engine:template_query(expr, slot) end }
+  local data = { labels = sample.labels, value = sample.value,
+    external_labels = engine.config.external_labels,
+    external_url = engine.external_url, time = slot,
+    query = function(expr) return engine:template_query(expr, slot) end }
   local labels = {}
   for name, value in pairs(sample.labels) do labels[name] = value end
-  for name, value in pairs(expand_all(def.labels, data)) do labels[name] = value ~= '' and value or nil end
+  for name, value in pairs(expand_all(def.labels, data)) do
+    labels[name] = value ~= '' and value or nil
+  end
   return { labels = labels, value = sample.value, verdict = verdict,
     annotations = verdict and verdict.is_anomaly and expand_all(def.annotations, data) or nil }
 end
@@ -135,7 +149,8 @@ function evaluate.run(engine, job, slot)
   end
   faults.clear(engine.store, job.rule)
   -- Read after all waiting is done: only from here to the store nothing else can come between.
-  local state, wrong = signals.step(read_state(engine, job), def, slot, observations, vector.partial == true)
+  local state, wrong = signals.step(read_state(engine, job), def, slot, observations,
+    vector.partial == true)
   if wrong then return failed(wrong) end
   store_outcome(engine, job, slot, started, 'ok', vector.partial and 'the answer is partial: '
     .. table.concat(vector.warnings or {}, '; ') or '', state)

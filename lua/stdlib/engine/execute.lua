@@ -1,6 +1,6 @@
---- Carries out plans, one step at a time, from what is in the store: each action is written down before
---- it starts and after it ends, a verification is a row with a due time. Whatever happens in between, a
---- step that may have been taken is never taken again.
+--- Carries out plans, one step at a time, from what is in the store: each action is written down
+--- before it starts and after it ends, a verification is a row with a due time. Whatever happens in
+--- between, a step that may have been taken is never taken again.
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local guardrails = require 'engine.guardrails'
@@ -32,28 +32,33 @@ local function finish(engine, p, state, reason)
   notify.page(engine, p, ('%s: %s'):format(p.playbook, reason))
 end
 
--- -- the journal -------------------------------------------------------------------------------------
+-- -- the journal ----------------------------------------------------------------------------------
 
 --- Written, and on the disk, before the first byte of the action goes out.
 local function write_intent(engine, p, position, direction, action, target, outcome)
   engine.store:transaction(function()
-    engine.store:exec([[insert into actions (plan_id, position, direction, name, target, state, process, started_at, outcome)
-      values (?, ?, ?, ?, ?, 'started', ?, ?, ?)]], p.id, position, direction, action.name, target, engine.process,
-      clock.now(), outcome and json.encode(outcome) or '')
-    audit.append(engine.store, 'action_started', { plan = p.id, position = position, direction = direction,
+    engine.store:exec([[insert into actions (plan_id, position, direction, name, target, state,
+      process, started_at, outcome) values (?, ?, ?, ?, ?, 'started', ?, ?, ?)]], p.id, position,
+      direction, action.name, target, engine.process, clock.now(),
+      outcome and json.encode(outcome) or '')
+    audit.append(engine.store, 'action_started',
+      { plan = p.id, position = position, direction = direction,
       action = action.name, target = target })
   end)
 end
 
 local function write_outcome(engine, p, position, direction, action, outcome)
   engine.store:transaction(function()
-    engine.store:exec([[update actions set state = ?, ended_at = ?, outcome = ? where plan_id = ? and position = ?
-      and direction = ? and state = 'started']], outcome.result, clock.now(), json.encode(outcome), p.id, position, direction)
-    audit.append(engine.store, 'action_' .. outcome.result, { plan = p.id, position = position, direction = direction,
+    engine.store:exec([[update actions set state = ?, ended_at = ?, outcome = ? where plan_id = ?
+      and position = ? and direction = ? and state = 'started']], outcome.result, clock.now(),
+      json.encode(outcome), p.id, position, direction)
+    audit.append(engine.store, 'action_' .. outcome.result,
+      { plan = p.id, position = position, direction = direction,
       action = action.name, message = outcome.message })
   end)
   metrics.actions:add(1, action.name, outcome.result)
-  log.info('action ' .. outcome.result, { plan = p.id, action = action.name, direction = direction, outcome = outcome.message })
+  log.info('action ' .. outcome.result, { plan = p.id, action = action.name, direction = direction,
+    outcome = outcome.message })
 end
 
 --- Runs one action that changes something, between its two rows.
@@ -73,7 +78,7 @@ local function act(engine, p, position, direction, action)
   return outcome
 end
 
--- -- verification ------------------------------------------------------------------------------------
+-- -- verification ---------------------------------------------------------------------------------
 
 --- Undoes what went before, the last first. Each revert is an action like others, in the journal.
 local function revert_all(engine, p, before)
@@ -97,9 +102,12 @@ local function verification_failed(engine, p, position, action, args, words)
   write_outcome(engine, p, position, 'forward', action, { result = 'failed', message = message })
   if args.otherwise == 'revert' then
     local refusal = guardrails.between(engine, p)
-    if refusal then return finish(engine, p, 'failed', ('%s; not reverted: %s'):format(message, refusal.message)) end
+    if refusal then
+      return finish(engine, p, 'failed', ('%s; not reverted: %s'):format(message, refusal.message))
+    end
     local undone, failed = revert_all(engine, p, position)
-    message = ('%s; reverted %d of its actions%s'):format(message, undone, failed and ', and that failed: ' .. failed.message or '')
+    message = ('%s; reverted %d of its actions%s'):format(message, undone,
+      failed and ', and that failed: ' .. failed.message or '')
     if failed and failed.result == 'unknown' then return finish(engine, p, 'unknown', message) end
   end
   finish(engine, p, 'failed', message)
@@ -125,14 +133,14 @@ local function look(engine, p, position, action, row)
     return false
   end
   engine.store:relaxed(function()
-    engine.store:exec([[update actions set outcome = ? where plan_id = ? and position = ? and direction = 'forward']],
-      json.encode(progress), p.id, position)
+    engine.store:exec([[update actions set outcome = ? where plan_id = ? and position = ?
+      and direction = 'forward']], json.encode(progress), p.id, position)
     plans.set_due(engine.store, p.id, clock.now() + registry.get('verify').pause(args))
   end)
   return false
 end
 
--- -- a plan ------------------------------------------------------------------------------------------
+-- -- a plan ---------------------------------------------------------------------------------------
 
 --- The first of a plan: the gates, and the dry run.
 local function begin(engine, p)
@@ -145,16 +153,19 @@ local function begin(engine, p)
     return false
   end
   if engine.config.guardrails.dry_run then
-    plans.move(engine, p.id, 'approved', 'dry_run', { reason = 'guardrails.dry_run is on: nothing was done' })
+    plans.move(engine, p.id, 'approved', 'dry_run',
+      { reason = 'guardrails.dry_run is on: nothing was done' })
     return false
   end
-  if not plans.move(engine, p.id, 'approved', 'executing', { due_at = clock.now() + LEASE }) then return false end
+  if not plans.move(engine, p.id, 'approved', 'executing', { due_at = clock.now() + LEASE }) then
+    return false
+  end
   set_incident(engine, p, 'mitigating')
   return true
 end
 
---- An action that is neither waiting nor done: it failed, nobody knows how it ended, or a task of the
---- generation before this one still waits for its answer.
+--- An action that is neither waiting nor done: it failed, nobody knows how it ended, or a task of
+--- the generation before this one still waits for its answer.
 local function settle(engine, p, position, action, row)
   if row.state == 'started' then
     if clock.now() - row.started_at < LEASE then return end

@@ -19,7 +19,8 @@ end
 --- Whether a rule is switched off, and why. Of an older version of its file it is forgotten.
 ---@return string? reason
 function faults.switched_off(store, rule, digest)
-  local row = store:row('select digest, switched_off_at, reason from rule_faults where rule = ?', rule)
+  local row = store:row('select digest, switched_off_at, reason from rule_faults where rule = ?',
+    rule)
   if row and row.digest == digest and row.switched_off_at then return row.reason end
 end
 
@@ -34,7 +35,8 @@ function faults.add(store, rule, digest, fault)
     local row = store:row('select digest, running from rule_faults where rule = ?', rule)
     local running = (row and row.digest == digest and row.running or 0) + 1
     local off = running >= faults.LIMIT
-    local reason = off and ('switched off after %d faults running, the last: %s'):format(running, text) or ''
+    local reason = off and ('switched off after %d faults running, the last: %s'):format(running,
+      text) or ''
     store:exec([[insert or replace into rule_faults (rule, digest, running, switched_off_at, reason)
       values (?, ?, ?, ?, ?)]], rule, digest, running, off and clock.now() or nil, reason)
     if off then
@@ -46,7 +48,8 @@ end
 
 --- A call without a fault: the count begins anew.
 function faults.clear(store, rule)
-  local row = store:row('select running from rule_faults where rule = ? and switched_off_at is null', rule)
+  local row =
+    store:row('select running from rule_faults where rule = ? and switched_off_at is null', rule)
   if not row or row.running == 0 then return end
   store:exec('update rule_faults set running = 0 where rule = ?', rule)
 end
@@ -55,7 +58,8 @@ end
 ---@return boolean  it was off
 function faults.switch_on(store, rule, who)
   return store:transaction(function()
-    local n = store:exec('delete from rule_faults where rule = ? and switched_off_at is not null', rule)
+    local n = store:exec('delete from rule_faults where rule = ? and switched_off_at is not null',
+      rule)
     if n > 0 then audit.append(store, 'rule_switched_on', { rule = rule, who = who }) end
     return n > 0
   end)

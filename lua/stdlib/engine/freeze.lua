@@ -1,6 +1,6 @@
---- Freeze windows: times in which nothing is acted upon. Once, from one moment to another, or each week
---- on certain days from one time of day to another, in a time zone. A window that ends before it starts
---- goes over midnight and belongs to the day on which it starts.
+--- Freeze windows: times in which nothing is acted upon. Once, from one moment to another, or each
+--- week on certain days from one time of day to another, in a time zone. A window that ends before
+--- it starts goes over midnight and belongs to the day on which it starts.
 local calendar = require 'perigee.calendar'
 local check = require 'check'
 
@@ -11,7 +11,8 @@ local DAY_NAMES = { 'mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun' }
 
 local function moment(v)
   if type(v) ~= 'string' then return check.expected('a time such as "2026-12-24T18:00:00Z"', v) end
-  local y, m, d, h, min, s, zone = v:match '^(%d%d%d%d)%-(%d%d)%-(%d%d)[T ](%d%d):(%d%d):?(%d?%d?)(.*)$'
+  local y, m, d, h, min, s,
+    zone = v:match '^(%d%d%d%d)%-(%d%d)%-(%d%d)[T ](%d%d):(%d%d):?(%d?%d?)(.*)$'
   local sign, zh, zm = (zone or ''):match '^([+-])(%d%d):?(%d%d)$'
   if not y or not (zone == 'Z' or sign) or tonumber(m) > 12 or tonumber(m) < 1 or tonumber(d) > 31
       or tonumber(h) > 24 or tonumber(min) > 59 then
@@ -50,7 +51,8 @@ freeze.rule = { test = function(v)
   local message, w, nested = check.table_of(SPEC).test(v)
   if message then return message, nil, nested end
   local once, weekly = w.from and w.to, w.start and w['end']
-  if not once == not weekly or (once and (w.days or w.start or w['end'])) or (weekly and (w.from or w.to)) then
+  if not once == not weekly or (once and (w.days or w.start or w['end']))
+    or (weekly and (w.from or w.to)) then
     return 'expected { from, to }, or { days, start, end, timezone }'
   end
   if once and w.to <= w.from then return 'expected "to" after "from"' end
@@ -84,7 +86,8 @@ end
 function freeze.text(window)
   if window.from then return ('from %d to %d'):format(window.from, window.to) end
   local function clock(s) return ('%02d:%02d'):format(s // 3600, s % 3600 // 60) end
-  return ('%s %s-%s %s'):format(window.days and table.concat(window.days, ',') or 'daily', clock(window.start),
+  return ('%s %s-%s %s'):format(window.days and table.concat(window.days, ',') or 'daily',
+    clock(window.start),
     clock(window['end']), window.timezone)
 end
 

@@ -1,5 +1,5 @@
---- One generation of configuration and rules: read and checked as a whole, then made active between two
---- turns of the loop, later drained. It holds code; state is in the store.
+--- One generation of configuration and rules: read and checked as a whole, then made active between
+--- two turns of the loop, later drained. It holds code; state is in the store.
 local async = require 'async'
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
@@ -33,8 +33,10 @@ end
 function generation.read(path)
   local values, problems, text = config.read(path)
   if not values then return nil, texts(problems), 'config' end
-  local rules, errors, warnings = load_rules.load(values.files, { every = values.evaluation_interval,
-    limits = { instructions = 1000000, allocated = 64 << 20, cpu_ms = math.tointeger(values.limits.rule_cpu) } })
+  local rules, errors,
+    warnings = load_rules.load(values.files, { every = values.evaluation_interval,
+    limits = { instructions = 1000000, allocated = 64 << 20,
+    cpu_ms = math.tointeger(values.limits.rule_cpu) } })
   if #errors > 0 then return nil, texts(errors), 'rules' end
   for _, line in ipairs(texts(warnings)) do log.warn('rule warning', { warning = line }) end
   local digest = text
@@ -64,7 +66,8 @@ local function log_changes(before, after)
     if not after[name] then removed[#removed + 1] = name end
   end
   for _, list in ipairs { added, changed, removed } do table.sort(list) end
-  log.info('rules are active', { added = table.concat(added, ', '), changed = table.concat(changed, ', '),
+  log.info('rules are active',
+    { added = table.concat(added, ', '), changed = table.concat(changed, ', '),
     removed = table.concat(removed, ', ') })
   return #added + #changed + #removed
 end
@@ -73,7 +76,8 @@ local function new_engine(read, store)
   local values = read.config
   local engine = { config = values, rules = read.rules, store = store, process = daemon.process(),
     source = prometheus.connect(values.source.prometheus), alertmanager = values.alertmanager,
-    external_url = values.external_url or ('http://%s:%d'):format(values.listen.host, values.listen.port),
+    external_url = values.external_url or ('http://%s:%d'):format(values.listen.host,
+    values.listen.port),
     own_port = values.listen.port, queries = async.gate(values.limits.concurrent_queries) }
   engine.models = models.keeper(store, engine.source)
   --- The samples of an expression as templates see them.
@@ -107,11 +111,16 @@ function Generation:settle()
   for _, job in ipairs(scheduler.jobs(engine.rules)) do known[job.name] = true end
   store:transaction(function()
     for _, signal in ipairs(store:rows 'select name from signals') do
-      if not known[signal.name] then store:exec('delete from signals where name = ?', signal.name) end
+      if not known[signal.name] then
+        store:exec('delete from signals where name = ?', signal.name)
+      end
     end
     models.prune(store, engine.rules.signals)
-    store:exec("insert or replace into settings (name, value) values ('inventory', ?)", json.encode(after))
-    if changes > 0 then audit.append(store, 'rules_active', { digest = self.digest, changes = changes }) end
+    store:exec("insert or replace into settings (name, value) values ('inventory', ?)",
+      json.encode(after))
+    if changes > 0 then
+      audit.append(store, 'rules_active', { digest = self.digest, changes = changes })
+    end
   end)
   incidents.retire(engine)
 end
@@ -126,7 +135,9 @@ function Generation:activate(first)
   if first then
     local found = recovery.run(engine)
     if found.unknown + found.continued > 0 then log.warn('recovered after a restart', found) end
-    if values.guardrails.dry_run then log.warn 'dry run: actions are only told of; guardrails.dry_run switches it off' end
+    if values.guardrails.dry_run then
+      log.warn 'dry run: actions are only told of; guardrails.dry_run switches it off'
+    end
   end
   self.scheduler = scheduler.start(engine)
   engine.poke = function() self.scheduler:poke() end
@@ -155,7 +166,8 @@ function generation.build(path, active)
   local made, why = file.make_folder(values.data_dir)
   if not made then return nil, { 'data_dir: ' .. why }, 'start' end
   local store, message = daemon.prepare { data_dir = values.data_dir, host = values.listen.host,
-    port = values.listen.port, max_body = values.limits.max_body, max_connections = values.limits.max_connections,
+    port = values.listen.port, max_body = values.limits.max_body,
+    max_connections = values.limits.max_connections,
     drain = values.drain }
   if not store then return nil, { message }, 'start' end
   keep_resolved(read.rules)

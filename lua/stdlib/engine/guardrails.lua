@@ -1,5 +1,5 @@
---- The gates between a plan and what it would do. They belong to the operator's configuration; a rule
---- can only be tighter. Each gate says nothing, or why not; the first that speaks decides.
+--- The gates between a plan and what it would do. They belong to the operator's configuration; a
+--- rule can only be tighter. Each gate says nothing, or why not; the first that speaks decides.
 local clock = require 'perigee.clock'
 local file = require 'perigee.file'
 local freeze = require 'engine.freeze'
@@ -12,8 +12,8 @@ local guardrails = {}
 ---@field gate string     a bounded name, for the metrics
 ---@field message string  with the values that decided
 
---- The kill switch is on when the configuration says so, or while the file KILL is there: one fact for
---- every way of throwing it (the file, a signal, HTTP, the command line), and a crash keeps it.
+--- The kill switch is on when the configuration says so, or while the file KILL is there: one fact
+--- for every way of throwing it (the file, a signal, HTTP, the command line), and a crash keeps it.
 function guardrails.kill_file(config) return config.data_dir .. '/KILL' end
 
 ---@return string? why it is on
@@ -35,7 +35,7 @@ function gates.freeze(engine)
   end
 end
 
-function gates.partial_data(engine, p)
+function gates.partial_data(_, p)
   if p.partial then return 'the incident rests on partial data' end
 end
 
@@ -53,7 +53,9 @@ local RAN = [[state in ('approved', 'executing', 'executed', 'failed', 'unknown'
 function gates.playbook_cooldown(engine, p)
   local def = engine.rules.playbooks[p.playbook]
   if not def or def.cooldown == 0 then return end
-  local row = engine.store:row('select created_at from plans where playbook = ? and target = ? and id <> ? and '
+  local row =
+    engine.store:row(
+    'select created_at from plans where playbook = ? and target = ? and id <> ? and '
     .. RAN .. ' order by created_at desc limit 1', p.playbook, p.target, p.id)
   local left = row and row.created_at + def.cooldown - clock.now()
   if left and left > 0 then
@@ -65,7 +67,9 @@ end
 function gates.playbook_limit(engine, p)
   local def = engine.rules.playbooks[p.playbook]
   if not def or not def.limit then return end
-  local n = engine.store:row('select count(*) as n from plans where playbook = ? and id <> ? and created_at > ? and '
+  local n =
+    engine.store:row(
+    'select count(*) as n from plans where playbook = ? and id <> ? and created_at > ? and '
     .. RAN, p.playbook, p.id, clock.now() - def.limit.per).n
   if n >= def.limit.count then
     return ('the playbook\'s limit: %d runs in the last %s, %d are allowed'):format(n,
@@ -80,11 +84,12 @@ local function changing(p)
 end
 
 function gates.max_actions_per_hour(engine, p)
-  local done = engine.store:row([[select count(*) as n from actions where started_at > ? and plan_id <> ?
-    and name <> 'verify']], clock.now() - 3600, p.id).n
+  local done = engine.store:row([[select count(*) as n from actions where started_at > ?
+    and plan_id <> ? and name <> 'verify']], clock.now() - 3600, p.id).n
   local most, wanted = engine.config.guardrails.max_actions_per_hour, changing(p)
   if done + wanted > most then
-    return ('max_actions_per_hour is %d: %d in the last hour, %d more wanted'):format(most, done, wanted)
+    return ('max_actions_per_hour is %d: %d in the last hour, %d more wanted'):format(most, done,
+      wanted)
   end
 end
 
@@ -93,20 +98,22 @@ function gates.target_cooldown(engine, p)
   for _, action in ipairs(p.actions) do
     local definition = registry.get(action.name)
     local target = definition.changes and definition.target and definition.target(action.args)
-    local row = target and engine.store:row([[select started_at from actions where target = ? and plan_id <> ?
-      order by started_at desc limit 1]], target, p.id)
+    local row = target and engine.store:row([[select started_at from actions where target = ?
+      and plan_id <> ? order by started_at desc limit 1]], target, p.id)
     local left = row and row.started_at + cooldown - clock.now()
     if left and left > 0 then
-      return ('guardrails.cooldown of %s for %s: %s left'):format(units.duration_text(cooldown), target,
+      return ('guardrails.cooldown of %s for %s: %s left'):format(units.duration_text(cooldown),
+        target,
         units.duration_text(math.ceil(left)))
     end
   end
 end
 
--- What can be known when the plan is made; what must hold when it runs; what must still hold between
--- two of its actions.
+-- What can be known when the plan is made; what must hold when it runs; what must still hold
+-- between two of its actions.
 local AT_PLANNING = { 'partial_data', 'not_allowed', 'playbook_cooldown', 'playbook_limit' }
-local AT_START = { 'kill_switch', 'freeze', 'partial_data', 'not_allowed', 'playbook_cooldown', 'playbook_limit',
+local AT_START = { 'kill_switch', 'freeze', 'partial_data', 'not_allowed', 'playbook_cooldown',
+  'playbook_limit',
   'max_actions_per_hour', 'target_cooldown' }
 local BETWEEN = { 'kill_switch', 'freeze', 'not_allowed' }
 

@@ -1,5 +1,5 @@
---- An incident's life: open, acknowledged, mitigating, resolved, re-opened within a window. One at a
---- time a name and group; its id comes from what it is, not from chance.
+--- An incident's life: open, acknowledged, mitigating, resolved, re-opened within a window. One at
+--- a time a name and group; its id comes from what it is, not from chance.
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local convergence = require 'engine.convergence'
@@ -14,19 +14,22 @@ local incidents = {}
 local function read(row)
   if not row then return nil end
   local incident = json.decode(row.data)
-  incident.id, incident.name, incident.state, incident.group_key = row.id, row.name, row.state, row.group_key
+  incident.id, incident.name, incident.state, incident.group_key = row.id, row.name, row.state,
+    row.group_key
   incident.opened_at, incident.resolved_at = row.opened_at, row.resolved_at
   return incident
 end
 
 local function write(store, incident)
   local data = {}
-  for _, name in ipairs { 'labels', 'anomalies', 'recommendation', 'episode', 'partial', 'considered', 'acknowledged_by',
+  for _, name in ipairs { 'labels', 'anomalies', 'recommendation', 'episode', 'partial',
+    'considered', 'acknowledged_by',
     'paged', 'reopened_at' } do
     data[name] = incident[name]
   end
-  store:exec([[insert or replace into incidents (id, name, group_key, state, opened_at, resolved_at, updated_at, data)
-    values (?, ?, ?, ?, ?, ?, ?, ?)]], incident.id, incident.name, incident.group_key, incident.state,
+  store:exec([[insert or replace into incidents (id, name, group_key, state, opened_at,
+    resolved_at, updated_at, data) values (?, ?, ?, ?, ?, ?, ?, ?)]], incident.id, incident.name,
+    incident.group_key, incident.state,
     incident.opened_at, incident.resolved_at, clock.now(), json.encode(data))
 end
 
@@ -36,7 +39,8 @@ end
 
 function incidents.active(store)
   local out = {}
-  for i, row in ipairs(store:rows [[select * from incidents where state <> 'resolved' order by opened_at, id]]) do
+  for i, row in ipairs(
+    store:rows [[select * from incidents where state <> 'resolved' order by opened_at, id]]) do
     out[i] = read(row)
   end
   return out
@@ -46,7 +50,9 @@ end
 ---@param state? string
 function incidents.list(store, limit, state)
   local out = {}
-  local rows = state and store:rows('select * from incidents where state = ? order by opened_at desc, id limit ?', state, limit)
+  local rows = state
+    and store:rows('select * from incidents where state = ? order by opened_at desc, id limit ?',
+    state, limit)
     or store:rows('select * from incidents order by opened_at desc, id limit ?', limit)
   for i, row in ipairs(rows) do out[i] = read(row) end
   return out
@@ -64,19 +70,25 @@ end
 --- An incident as rules, the API and people see it.
 function incidents.view(store, incident)
   local plans = json.array()
-  for i, row in ipairs(store:rows('select id from plans where incident_id = ? order by created_at, id', incident.id)) do
+  for i, row in ipairs(
+    store:rows('select id from plans where incident_id = ? order by created_at, id',
+    incident.id)) do
     plans[i] = row.id
   end
   local function time(t) return t and clock.text(t) or nil end
   local anomalies = json.array()
   for i, a in ipairs(incident.anomalies) do
-    anomalies[i] = { signal = a.signal, labels = a.labels, value = a.value, is_anomaly = a.is_anomaly,
-      anomaly_score = a.anomaly_score, confidence = a.confidence, reason = a.reason, since = time(a.since) }
+    anomalies[i] = { signal = a.signal, labels = a.labels, value = a.value,
+      is_anomaly = a.is_anomaly,
+      anomaly_score = a.anomaly_score, confidence = a.confidence, reason = a.reason,
+      since = time(a.since) }
   end
-  return { id = incident.id, name = incident.name, state = incident.state, labels = incident.labels, is_incident = true,
+  return { id = incident.id, name = incident.name, state = incident.state, labels = incident.labels,
+    is_incident = true,
     anomaly_count = #anomalies, anomalies = anomalies, recommendation = incident.recommendation,
     opened_at = time(incident.opened_at), resolved_at = time(incident.resolved_at), plans = plans,
-    acknowledged_by = incident.acknowledged_by, reopened_at = time(incident.reopened_at), paged = incident.paged }
+    acknowledged_by = incident.acknowledged_by, reopened_at = time(incident.reopened_at),
+    paged = incident.paged }
 end
 
 local function recommend(engine, def, incident)
@@ -117,8 +129,8 @@ local function open(engine, def, group, now)
   local labels = {}
   for name, value in pairs(def.labels) do labels[name] = value end
   for name, value in pairs(group.labels) do labels[name] = value end
-  local last = read(store:row([[select * from incidents where name = ? and group_key = ? and state = 'resolved'
-    order by resolved_at desc limit 1]], def.name, group.key))
+  local last = read(store:row([[select * from incidents where name = ? and group_key = ?
+    and state = 'resolved' order by resolved_at desc limit 1]], def.name, group.key))
   local incident, kind
   if last and now - last.resolved_at <= def.reopen_within then
     incident, kind = last, 'incident_reopened'
@@ -126,7 +138,8 @@ local function open(engine, def, group, now)
     incident.anomalies = merge(last.anomalies, group.anomalies)
   else
     kind = 'incident_opened'
-    incident = { id = new_id(def.name, group.key, group.first), name = def.name, group_key = group.key, labels = labels,
+    incident = { id = new_id(def.name, group.key, group.first), name = def.name,
+      group_key = group.key, labels = labels,
       opened_at = now, episode = 1, anomalies = json.array(group.anomalies), considered = {} }
     -- The same first sign once more, after it was resolved: another incident, and another id.
     if store:row('select id from incidents where id = ?', incident.id) then
@@ -136,7 +149,8 @@ local function open(engine, def, group, now)
   incident.state, incident.partial = 'open', group.partial or nil
   recommend(engine, def, incident)
   write(store, incident)
-  tell(engine, kind, incident, { signals = group.signals, recommendation = incident.recommendation })
+  tell(engine, kind, incident,
+    { signals = group.signals, recommendation = incident.recommendation })
   metrics.incidents_opened:add(1, def.name)
 end
 
@@ -160,26 +174,33 @@ local function resolve(engine, incident, now)
   tell(engine, 'incident_resolved', incident)
 end
 
---- Brings the incidents of one declaration in line with its signals. All or nothing, and nothing waits.
+--- Brings the incidents of one declaration in line with its signals. All or nothing, and nothing
+--- waits.
 ---@param engine table
 ---@param def table  the incident's declaration
 function incidents.converge(engine, def)
   local now, states = clock.now(), {}
   for _, name in ipairs(def.signals) do
     local row = engine.store:row('select state from signals where name = ?', name)
-    states[name] = { series = row and json.decode(row.state).series, labels = engine.rules.signals[name].constant_labels }
+    states[name] = { series = row and json.decode(row.state).series,
+      labels = engine.rules.signals[name].constant_labels }
   end
   local groups = convergence.groups(def, states, now)
   engine.store:transaction(function()
     local active = {}
-    for _, row in ipairs(engine.store:rows([[select * from incidents where name = ? and state <> 'resolved']], def.name)) do
+    for _, row in ipairs(
+      engine.store:rows([[select * from incidents where name = ? and state <> 'resolved']],
+      def.name)) do
       local incident = read(row)
       local group = groups[incident.group_key]
       active[incident.group_key] = true
-      if group and group.firing > 0 then update(engine, incident, group) else resolve(engine, incident, now) end
+      if group and group.firing > 0 then update(engine, incident, group) else resolve(engine,
+        incident, now) end
     end
     for key, group in pairs(groups) do
-      if not active[key] and group.signals >= def.min_signals and group.firing > 0 then open(engine, def, group, now) end
+      if not active[key] and group.signals >= def.min_signals and group.firing > 0 then
+        open(engine, def, group, now)
+      end
     end
   end)
 end
@@ -223,7 +244,8 @@ function incidents.acknowledge(engine, id, who)
 end
 
 --- Which episode of an incident a playbook has been asked about; the engine asks once an episode.
-function incidents.considered(incident, playbook) return (incident.considered or {})[playbook] == incident.episode end
+function incidents.considered(incident, playbook) return (incident.considered or {})[playbook] ==
+  incident.episode end
 
 function incidents.mark_considered(store, incident, playbook)
   incident.considered = incident.considered or {}

@@ -1,5 +1,6 @@
---- Baselines: learned from the source's history, one a series, kept in the store with the digest of the
---- query and detector that they were learned for, learned anew on schedule while the old ones serve.
+--- Baselines: learned from the source's history, one a series, kept in the store with the digest of
+--- the query and detector that they were learned for, learned anew on schedule while the old ones
+--- serve.
 local async = require 'async'
 local clock = require 'perigee.clock'
 local json = require 'perigee.json'
@@ -10,7 +11,8 @@ local metrics = require 'engine.metrics'
 local models = {}
 
 local AGAIN = 60      -- seconds until a failed attempt is repeated
-local NEW_SERIES = 600 -- how fresh models may be and still be learned anew for series they do not know
+-- how fresh models may be and still be learned anew for series they do not know
+local NEW_SERIES = 600
 
 ---@param store perigee.Store
 ---@param source table      a Prometheus client
@@ -25,12 +27,13 @@ function models.keeper(store, source)
     if cached and cached.digest == digest then return cached end
     local row = store:row('select digest, fitted_at, models from models where signal = ?', name)
     if not row or row.digest ~= digest then return nil end
-    cache[name] = { digest = digest, fitted_at = row.fitted_at, by_series = json.decode(row.models) }
+    cache[name] = { digest = digest, fitted_at = row.fitted_at,
+      by_series = json.decode(row.models) }
     return cache[name]
   end
 
-  --- The end of a history lies on a multiple of the step, so that what is learned does not depend on the
-  --- moment at which it was asked for.
+  --- The end of a history lies on a multiple of the step, so that what is learned does not depend
+  --- on the moment at which it was asked for.
   local function fetch(def, now)
     local h = def.detector.history
     local stop = now // h.step * h.step
@@ -64,7 +67,9 @@ function models.keeper(store, source)
       return nil, message
     end
     store:relaxed(function()
-      store:exec('insert or replace into models (signal, digest, fitted_at, models) values (?, ?, ?, ?)', def.name,
+      store:exec(
+        'insert or replace into models (signal, digest, fitted_at, models) values (?, ?, ?, ?)',
+        def.name,
         learned.digest, learned.fitted_at, json.encode(learned.by_series))
     end)
     cache[def.name] = learned
@@ -88,7 +93,8 @@ function models.keeper(store, source)
   function keeper.get(_, def, vector, now)
     local found = load(def.name, def.model_digest)
     local age = found and now - found.fitted_at or math.huge
-    local due = age >= def.detector.history.retrain or age >= NEW_SERIES and not knows_all(found, vector)
+    local due = age >= def.detector.history.retrain or age >= NEW_SERIES and not knows_all(found,
+      vector)
     if not due or busy[def.name] or (retry_at[def.name] or 0) > clock.now() then
       return found and found.by_series or {}, not found and 'the baseline is being learned' or nil
     end

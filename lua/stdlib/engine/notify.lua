@@ -1,5 +1,5 @@
---- Calling a person: an alert to Alertmanager, where there is one, and always the log, the audit trail
---- and a metric.
+--- Calling a person: an alert to Alertmanager, where there is one, and always the log, the audit
+--- trail and a metric.
 local alertmanager = require 'alertmanager'
 local async = require 'async'
 local audit = require 'engine.audit'
@@ -13,17 +13,21 @@ local notify = {}
 ---@param p { id: string, playbook: string, incident_id?: string, incident_labels?: table }
 ---@param message string
 function notify.page(engine, p, message)
-  log.error('a person is needed', { plan = p.id, playbook = p.playbook, incident = p.incident_id, reason = message })
-  audit.append(engine.store, 'page', { plan = p.id, playbook = p.playbook, incident = p.incident_id, reason = message })
+  log.error('a person is needed', { plan = p.id, playbook = p.playbook, incident = p.incident_id,
+    reason = message })
+  audit.append(engine.store, 'page', { plan = p.id, playbook = p.playbook, incident = p.incident_id,
+    reason = message })
   local client = engine.alertmanager
   if not client then
     metrics.pages:add(1, 'nobody')
     return
   end
-  local labels = { alertname = 'PerigeePage', playbook = p.playbook, plan = p.id, severity = 'critical' }
+  local labels = { alertname = 'PerigeePage', playbook = p.playbook, plan = p.id,
+    severity = 'critical' }
   for name, value in pairs(p.incident_labels or {}) do labels[name] = labels[name] or value end
   async.spawn(function()
-    local ok, why = alertmanager.post(client, { { labels = labels, annotations = { summary = message,
+    local ok,
+      why = alertmanager.post(client, { { labels = labels, annotations = { summary = message,
       incident = p.incident_id } } })
     metrics.pages:add(1, ok and 'sent' or 'failed')
     if not ok then log.error('Alertmanager could not be told', { plan = p.id, reason = why }) end

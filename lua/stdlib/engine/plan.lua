@@ -18,11 +18,16 @@ end
 
 local function read_action(item)
   if type(item) ~= 'table' or item.kind ~= 'action' then
-    return nil, { { path = {}, message = check.expected('an action such as http.request { … } or verify { … }', item) } }
+    return nil,
+      { { path = {},
+      message = check.expected('an action such as http.request { … } or verify { … }', item) } }
   end
   local action = registry.get(item.name)
   if type(item.options) ~= 'table' or item.options.kind then
-    return nil, { { path = {}, message = ('%s: %s'):format(item.name, check.expected('a table of arguments', item.options)) } }
+    return nil,
+      { { path = {},
+      message = ('%s: %s'):format(item.name,
+      check.expected('a table of arguments', item.options)) } }
   end
   local args, problems = check.apply(item.options, action.spec)
   local message = #problems == 0 and action.check and action.check(args)
@@ -48,7 +53,8 @@ local function check_reverts(actions, problems)
   end
 end
 
---- The actions of a list that a rule wrote or its function returned, and everything wrong with them.
+--- The actions of a list that a rule wrote or its function returned, and everything wrong with
+--- them.
 ---@param list any
 ---@return { name: string, args: table }[] actions
 ---@return check.Problem[] problems
@@ -62,7 +68,8 @@ function plan.actions(list)
   end
   for key in pairs(list) do
     if math.type(key) ~= 'integer' or key < 1 or key > #list then
-      problems[#problems + 1] = { path = {}, message = ('a list of actions has no field "%s"'):format(tostring(key)) }
+      problems[#problems + 1] = { path = {},
+        message = ('a list of actions has no field "%s"'):format(tostring(key)) }
     end
   end
   for i, item in ipairs(list) do
@@ -89,7 +96,8 @@ end
 function plan.digest(playbook, trust, actions)
   local listed = json.array()
   for i, action in ipairs(actions) do listed[i] = { name = action.name, args = action.args } end
-  return 'sha256:' .. hash.sha256(json.encode { playbook = playbook, trust = trust, actions = listed })
+  return 'sha256:' .. hash.sha256(json.encode { playbook = playbook, trust = trust,
+    actions = listed })
 end
 
 return plan

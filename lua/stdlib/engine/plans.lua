@@ -1,5 +1,5 @@
---- Plans in the store. A plan never changes: only its state, the reason for it, and when the engine is
---- to look at it next.
+--- Plans in the store. A plan never changes: only its state, the reason for it, and when the engine
+--- is to look at it next.
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local hash = require 'perigee.hash'
@@ -11,7 +11,8 @@ local plan = require 'engine.plan'
 local plans = {}
 
 --- States that nothing follows.
-plans.FINAL = { rejected = true, expired = true, superseded = true, executed = true, failed = true, unknown = true,
+plans.FINAL = { rejected = true, expired = true, superseded = true, executed = true, failed = true,
+  unknown = true,
   dry_run = true, blocked = true }
 
 local function read(row)
@@ -25,7 +26,9 @@ function plans.get(store, id) return read(store:row('select * from plans where i
 ---@param limit integer
 ---@param state? string
 function plans.list(store, limit, state)
-  local rows = state and store:rows('select * from plans where state = ? order by created_at desc, id limit ?', state, limit)
+  local rows = state
+    and store:rows('select * from plans where state = ? order by created_at desc, id limit ?',
+    state, limit)
     or store:rows('select * from plans order by created_at desc, id limit ?', limit)
   for _, row in ipairs(rows) do read(row) end
   return rows
@@ -40,7 +43,9 @@ function plans.due(store, now)
 end
 
 ---@param engine table
----@param p { playbook: string, incident_id?: string, target: string, trust: string, actions: table[], state: string, reason?: string, expires_at: number }
+---@param p { playbook: string, incident_id?: string, target: string, trust: string,
+---   actions: table[], state: string, reason?: string, expires_at: number }
+
 ---@return table plan
 function plans.create(engine, p)
   local store, now = engine.store, clock.now()
@@ -48,18 +53,23 @@ function plans.create(engine, p)
   p.digest = plan.digest(p.playbook, p.trust, p.actions)
   p.due_at = p.state == 'approved' and now or nil
   store:transaction(function()
-    store:exec([[insert into plans (id, digest, playbook, incident_id, target, trust, state, reason, actions, created_at,
-      expires_at, due_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)]], p.id, p.digest, p.playbook, p.incident_id,
-      p.target, p.trust, p.state, p.reason or '', json.encode(json.array(p.actions)), now, p.expires_at, p.due_at)
-    audit.append(store, 'plan_created', { plan = p.id, playbook = p.playbook, incident = p.incident_id, digest = p.digest,
+    store:exec([[insert into plans (id, digest, playbook, incident_id, target, trust, state, reason,
+      actions, created_at, expires_at, due_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)]], p.id,
+      p.digest, p.playbook, p.incident_id,
+      p.target, p.trust, p.state, p.reason or '', json.encode(json.array(p.actions)), now,
+      p.expires_at, p.due_at)
+    audit.append(store, 'plan_created',
+      { plan = p.id, playbook = p.playbook, incident = p.incident_id, digest = p.digest,
       trust = p.trust, state = p.state, reason = p.reason, actions = json.array(p.actions) })
   end)
   metrics.plans:add(1, p.playbook, p.state)
-  log.info('plan made', { plan = p.id, playbook = p.playbook, trust = p.trust, state = p.state, reason = p.reason })
+  log.info('plan made', { plan = p.id, playbook = p.playbook, trust = p.trust, state = p.state,
+    reason = p.reason })
   return p
 end
 
---- Takes a plan from one state to the next, if it is still in the first: whoever comes second gets nil.
+--- Takes a plan from one state to the next, if it is still in the first: whoever comes second gets
+--- nil.
 ---@param from string
 ---@param to string
 ---@param fields? { reason?: string, due_at?: number }
@@ -68,26 +78,31 @@ function plans.move(engine, id, from, to, fields)
   fields = fields or {}
   local store = engine.store
   return store:transaction(function()
-    local n = store:exec([[update plans set state = ?, reason = coalesce(?, reason), due_at = ? where id = ? and state = ?]],
-      to, fields.reason, fields.due_at, id, from)
+    local n =
+      store:exec([[update plans set state = ?, reason = coalesce(?, reason), due_at = ?
+      where id = ? and state = ?]], to, fields.reason, fields.due_at, id, from)
     if n == 0 then return false end
     local row = store:row('select playbook, incident_id from plans where id = ?', id)
     if from ~= to then
-      audit.append(store, 'plan_' .. to, { plan = id, playbook = row.playbook, incident = row.incident_id,
+      audit.append(store, 'plan_' .. to,
+        { plan = id, playbook = row.playbook, incident = row.incident_id,
         reason = fields.reason })
       metrics.plans:add(1, row.playbook, to)
-      log.info('plan ' .. to:gsub('_', ' '), { plan = id, playbook = row.playbook, reason = fields.reason })
+      log.info('plan ' .. to:gsub('_', ' '),
+        { plan = id, playbook = row.playbook, reason = fields.reason })
     end
     return true
   end)
 end
 
 --- When the engine is to look at it next.
-function plans.set_due(store, id, due_at) store:exec('update plans set due_at = ? where id = ?', due_at, id) end
+function plans.set_due(store, id, due_at) store:exec('update plans set due_at = ? where id = ?',
+  due_at, id) end
 
 local function journal_of(store, id)
   local by_position, reverts = {}, {}
-  for _, row in ipairs(store:rows('select * from actions where plan_id = ? order by position', id)) do
+  for _, row in ipairs(store:rows('select * from actions where plan_id = ? order by position',
+    id)) do
     (row.direction == 'forward' and by_position or reverts)[row.position] = row
   end
   return by_position, reverts
@@ -97,7 +112,8 @@ plans.journal_of = journal_of
 local function outcome_of(row)
   if not row then return nil end
   local outcome = row.outcome ~= '' and json.decode(row.outcome) or {}
-  return { message = outcome.message, status = outcome.status, started_at = clock.text(row.started_at),
+  return { message = outcome.message, status = outcome.status,
+    started_at = clock.text(row.started_at),
     ended_at = row.ended_at and clock.text(row.ended_at) or nil }
 end
 
@@ -107,17 +123,21 @@ function plans.view(store, p)
   local actions, decisions = json.array(), json.array()
   for i, action in ipairs(p.actions) do
     local row = done[i]
-    actions[i] = { name = action.name, args = action.args, state = row and row.state or 'waiting', outcome = outcome_of(row) }
+    actions[i] = { name = action.name, args = action.args, state = row and row.state or 'waiting',
+      outcome = outcome_of(row) }
     if reverted[i] then
       actions[i].reverted = { state = reverted[i].state, outcome = outcome_of(reverted[i]) }
     end
   end
-  for i, row in ipairs(store:rows('select * from decisions where plan_id = ? order by position', p.id)) do
+  for i, row in ipairs(store:rows('select * from decisions where plan_id = ? order by position',
+    p.id)) do
     decisions[i] = { who = row.who, via = row.via, decision = row.decision, at = clock.text(row.at),
       reason = row.reason ~= '' and row.reason or nil }
   end
-  return { id = p.id, digest = p.digest, playbook = p.playbook, incident_id = p.incident_id, trust = p.trust, state = p.state,
-    reason = p.reason ~= '' and p.reason or nil, actions = actions, created_at = clock.text(p.created_at),
+  return { id = p.id, digest = p.digest, playbook = p.playbook, incident_id = p.incident_id,
+    trust = p.trust, state = p.state,
+    reason = p.reason ~= '' and p.reason or nil, actions = actions,
+    created_at = clock.text(p.created_at),
     expires_at = clock.text(p.expires_at), decisions = decisions }
 end
 

@@ -1,5 +1,5 @@
---- From a trigger to a plan: the rule's function says what it would do, its trust and the gates say how
---- far that goes.
+--- From a trigger to a plan: the rule's function says what it would do, its trust and the gates say
+--- how far that goes.
 local audit = require 'engine.audit'
 local check = require 'check'
 local clock = require 'perigee.clock'
@@ -22,9 +22,11 @@ local STATE = { auto = 'approved', human_approve = 'pending', recommend = 'block
 local function trust_of(engine, def, target)
   if def.trust ~= 'auto' then return def.trust end
   local last = engine.store:row([[select id, state from plans where playbook = ? and target = ?
-    and state in ('executed', 'failed', 'unknown') order by created_at desc limit 1]], def.name, target)
+    and state in ('executed', 'failed', 'unknown') order by created_at desc limit 1]], def.name,
+    target)
   if last and last.state == 'unknown' then
-    return 'human_approve', ('trust lowered from auto: the outcome of %s is unknown'):format(last.id)
+    return 'human_approve',
+      ('trust lowered from auto: the outcome of %s is unknown'):format(last.id)
   end
   return def.trust
 end
@@ -40,7 +42,8 @@ local function actions_of(engine, def, event)
   if problems and #problems > 0 then
     local words = {}
     for i, p in ipairs(problems) do words[i] = check.words(p) end
-    fault = { kind = 'plan', file = def.file, line = def.line, message = 'the plan is not valid: ' .. table.concat(words, '; ') }
+    fault = { kind = 'plan', file = def.file, line = def.line, message = 'the plan is not valid: '
+      .. table.concat(words, '; ') }
   end
   if fault then
     faults.add(engine.store, rule, def.file_digest, fault)
@@ -52,9 +55,12 @@ end
 
 --- A newer plan for the same takes the place of one that nobody has decided about.
 local function supersede(engine, p)
-  for _, row in ipairs(engine.store:rows([[select id from plans where playbook = ? and target = ? and state = 'pending']],
+  for _, row in ipairs(
+    engine.store:rows(
+    [[select id from plans where playbook = ? and target = ? and state = 'pending']],
     p.playbook, p.target)) do
-    plans.move(engine, row.id, 'pending', 'superseded', { reason = 'a newer plan has taken its place' })
+    plans.move(engine, row.id, 'pending', 'superseded',
+      { reason = 'a newer plan has taken its place' })
   end
 end
 
@@ -68,12 +74,14 @@ function playbooks.make(engine, def, event, about)
   local actions = actions_of(engine, def, event)
   if not actions then return end
   if #actions == 0 then
-    audit.append(engine.store, 'nothing_to_do', { playbook = def.name, incident = about.incident_id })
+    audit.append(engine.store, 'nothing_to_do',
+      { playbook = def.name, incident = about.incident_id })
     log.info('the playbook plans nothing', { playbook = def.name, incident = about.incident_id })
     return
   end
   local trust, reason = trust_of(engine, def, about.target)
-  local p = { id = '', playbook = def.name, incident_id = about.incident_id, target = about.target, trust = trust,
+  local p = { id = '', playbook = def.name, incident_id = about.incident_id, target = about.target,
+    trust = trust,
     actions = actions, partial = about.partial, state = STATE[trust], reason = reason,
     expires_at = clock.now() + def.approval_expires }
   if trust == 'recommend' then p.reason = 'trust is "recommend": shown, and nothing of it runs' end
@@ -91,10 +99,12 @@ end
 ---@param incident table
 local function consider(engine, incident)
   for _, def in pairs(engine.rules.playbooks) do
-    if def.when.kind == 'incident' and def.when.name == incident.name and not incidents.considered(incident, def.name) then
+    if def.when.kind == 'incident' and def.when.name == incident.name
+      and not incidents.considered(incident, def.name) then
       engine.store:transaction(function()
         local view = incidents.view(engine.store, incident)
-        playbooks.make(engine, def, { trigger = 'incident', incident = view, labels = view.labels, time = clock.now() },
+        playbooks.make(engine, def, { trigger = 'incident', incident = view, labels = view.labels,
+          time = clock.now() },
           { target = incident.group_key, incident_id = incident.id, partial = incident.partial })
         incidents.mark_considered(engine.store, incident, def.name)
       end)
@@ -102,8 +112,8 @@ local function consider(engine, incident)
   end
 end
 
---- Offers every active incident to its playbooks. What has been offered is in the store: a crash between
---- an incident and its plan loses neither and doubles neither.
+--- Offers every active incident to its playbooks. What has been offered is in the store: a crash
+--- between an incident and its plan loses neither and doubles neither.
 function playbooks.consider_all(engine)
   for _, incident in ipairs(incidents.active(engine.store)) do consider(engine, incident) end
 end
@@ -122,10 +132,12 @@ function playbooks.consider_metric(engine, def, state)
         local seen = engine.store:row('select value from settings where name = ?', name)
         local since = ('%.3f'):format(series.fired_at)
         if seen and seen.value == since then return end
-        playbooks.make(engine, def, { trigger = 'metric', labels = series.labels, value = series.value,
+        playbooks.make(engine, def, { trigger = 'metric', labels = series.labels,
+          value = series.value,
           since = clock.text(series.fired_at), time = clock.now() },
           { target = label_key(series.labels), partial = series.partial })
-        engine.store:exec('insert or replace into settings (name, value) values (?, ?)', name, since)
+        engine.store:exec('insert or replace into settings (name, value) values (?, ?)', name,
+          since)
       end)
     end
   end

@@ -1,5 +1,5 @@
---- After a crash: what the journal says was under way. An action that had begun may have happened, so it
---- is not repeated and a person is told; what had not begun goes on.
+--- After a crash: what the journal says was under way. An action that had begun may have happened,
+--- so it is not repeated and a person is told; what had not begun goes on.
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local incidents = require 'engine.incidents'
@@ -14,12 +14,16 @@ local recovery = {}
 
 --- Marks an action that began in a process that is no more, and ends its plan.
 local function unknown(engine, p, row)
-  local message = ('the program ended while %s of action %d (%s) was under way; it may have happened and is not repeated')
+  local message =
+    ('the program ended while %s of action %d (%s) was under way; it may have happened and is not '
+      .. 'repeated')
     :format(row.direction == 'revert' and 'the revert' or 'the run', row.position, row.name)
   engine.store:transaction(function()
-    engine.store:exec([[update actions set state = 'unknown', ended_at = ?, outcome = ? where plan_id = ? and position = ?
-      and direction = ?]], clock.now(), json.encode { result = 'unknown', message = message }, p.id, row.position, row.direction)
-    audit.append(engine.store, 'action_unknown', { plan = p.id, position = row.position, direction = row.direction,
+    engine.store:exec([[update actions set state = 'unknown', ended_at = ?, outcome = ?
+      where plan_id = ? and position = ? and direction = ?]], clock.now(),
+      json.encode { result = 'unknown', message = message }, p.id, row.position, row.direction)
+    audit.append(engine.store, 'action_unknown',
+      { plan = p.id, position = row.position, direction = row.direction,
       action = row.name, message = message })
     plans.move(engine, p.id, 'executing', 'unknown', { reason = message })
     if p.incident_id then incidents.set_state(engine, p.incident_id, 'open') end
@@ -35,15 +39,16 @@ function recovery.run(engine)
   local rows = engine.store:rows [[select id from plans where state in ('approved', 'executing')]]
   for _, row in ipairs(rows) do
     local p = plans.get(engine.store, row.id)
-    local open = engine.store:row([[select * from actions where plan_id = ? and state = 'started' and process <> ?
-      and name <> 'verify' limit 1]], p.id, engine.process)
+    local open = engine.store:row([[select * from actions where plan_id = ? and state = 'started'
+      and process <> ? and name <> 'verify' limit 1]], p.id, engine.process)
     if open and registry.get(open.name).changes then
       unknown(engine, p, open)
       found.unknown = found.unknown + 1
     else
       plans.set_due(engine.store, p.id, clock.now())
       audit.append(engine.store, 'plan_continued', { plan = p.id, state = p.state })
-      log.info('a plan goes on after a restart', { plan = p.id, playbook = p.playbook, state = p.state })
+      log.info('a plan goes on after a restart',
+        { plan = p.id, playbook = p.playbook, state = p.state })
       found.continued = found.continued + 1
     end
   end

@@ -1,6 +1,7 @@
---- What is due, every few seconds: evaluations on a fixed grid, plans whose time has come, incidents that
---- are over. The grid of a job comes from its name, so that a hundred rules do not all ask at once, and
---- the time that is evaluated is the grid's, not that of the clock when it was got to.
+--- What is due, every few seconds: evaluations on a fixed grid, plans whose time has come,
+--- incidents that are over. The grid of a job comes from its name, so that a hundred rules do not
+--- all ask at once, and the time that is evaluated is the grid's, not that of the clock when it was
+--- got to.
 local approvals = require 'engine.approvals'
 local async = require 'async'
 local clock = require 'perigee.clock'
@@ -29,12 +30,14 @@ function scheduler.slot(job, now)
   return math.floor((n * job.every + job.offset) * 1000 + 0.5) / 1000
 end
 
---- A playbook's metric trigger, as a signal whose every sample is an anomaly, as Prometheus' alerts are.
+--- A playbook's metric trigger, as a signal whose every sample is an anomaly, as Prometheus' alerts
+--- are.
 local function trigger_definition(def)
   local always = { name = 'trigger', judge = function(_, value)
     return { is_anomaly = true, anomaly_score = 1, confidence = 100, reason = types.text(value) }
   end }
-  return { name = 'playbook/' .. def.name, query = def.when.query, detector = always, hold_for = def.when.hold_for,
+  return { name = 'playbook/' .. def.name, query = def.when.query, detector = always,
+    hold_for = def.when.hold_for,
     keep_firing_for = 0, labels = {}, annotations = {}, file_digest = def.file_digest }
 end
 
@@ -44,13 +47,17 @@ end
 function scheduler.jobs(rules)
   local jobs = {}
   local function add(name, rule, every, query, def, done)
-    jobs[#jobs + 1] = { name = name, rule = rule, every = every, query = query, def = def, done = done,
+    jobs[#jobs + 1] = { name = name, rule = rule, every = every, query = query, def = def,
+      done = done,
       offset = offset_of(name, every) }
   end
-  for name, def in pairs(rules.signals) do add(name, 'signal/' .. name, def.every, def.query, def) end
+  for name, def in pairs(rules.signals) do
+    add(name, 'signal/' .. name, def.every, def.query, def)
+  end
   for name, def in pairs(rules.playbooks) do
     if def.when.kind == 'metric' then
-      add('playbook/' .. name, 'playbook/' .. name, def.when.every, def.when.query, trigger_definition(def),
+      add('playbook/' .. name, 'playbook/' .. name, def.when.every, def.when.query,
+        trigger_definition(def),
         function(engine, state) playbooks.consider_metric(engine, def, state) end)
     end
   end
@@ -77,7 +84,8 @@ Scheduler.__index = Scheduler
 function Scheduler:run(what, f, ...)
   self.under_way = self.under_way + 1
   async.spawn(function(...)
-    local _ <close> = setmetatable({}, { __close = function() self.under_way = self.under_way - 1 end })
+    local _ <close> = setmetatable({},
+      { __close = function() self.under_way = self.under_way - 1 end })
     local ok, message = xpcall(f, debug.traceback, ...)
     if not ok then log.error('an internal error', { doing = what, error = message }) end
   end, ...)
@@ -143,7 +151,8 @@ function Scheduler:start_due(now)
         job.running = true
         self:run('an evaluation', self.evaluate, self, job, slot)
       else
-        metrics.missed:add(1, job.rule) -- the one before it still runs: this one is left out, not queued
+        -- the one before it still runs: this one is left out, not queued
+        metrics.missed:add(1, job.rule)
       end
       job.last = slot
     end
@@ -177,8 +186,8 @@ function Scheduler:stop()
   self.wake:set()
 end
 
---- What the store says of the last slot of each job: nothing is evaluated twice, and what was due while
---- nobody looked is evaluated once.
+--- What the store says of the last slot of each job: nothing is evaluated twice, and what was due
+--- while nobody looked is evaluated once.
 local function resume(self)
   for _, job in ipairs(self.jobs) do
     local row = self.engine.store:row('select claimed_at from signals where name = ?', job.name)
@@ -190,7 +199,8 @@ end
 ---@param engine table
 ---@return table scheduler  :poke(), :stop()
 function scheduler.start(engine)
-  local self = setmetatable({ engine = engine, jobs = scheduler.jobs(engine.rules), under_way = 0, stepping = {},
+  local self = setmetatable({ engine = engine, jobs = scheduler.jobs(engine.rules), under_way = 0,
+    stepping = {},
     incidents_of = incidents_of(engine.rules), wake = async.event() }, Scheduler)
   resume(self)
   async.spawn(self.loop, self)
@@ -209,9 +219,11 @@ function scheduler.measure(engine)
   for state, n in pairs(count) do metrics.alerts:set(n, state) end
   metrics.incidents:clear()
   for _, state in ipairs { 'open', 'acknowledged', 'mitigating' } do
-    metrics.incidents:set(engine.store:row('select count(*) as n from incidents where state = ?', state).n, state)
+    metrics.incidents:set(engine.store:row('select count(*) as n from incidents where state = ?',
+      state).n, state)
   end
-  metrics.rules_off:set(engine.store:row('select count(*) as n from rule_faults where switched_off_at is not null').n)
+  metrics.rules_off:set(
+    engine.store:row('select count(*) as n from rule_faults where switched_off_at is not null').n)
 end
 
 

@@ -1,6 +1,7 @@
---- The life of a signal's series: Prometheus' pending, firing and resolved, and beside it what the last
---- look said: ok, anomaly, no baseline, no data, NaN, partial. Pure: from a state, a time and an answer
---- to the next state. Neither NaN nor missing data is an anomaly, and neither is good news.
+--- The life of a signal's series: Prometheus' pending, firing and resolved, and beside it what the
+--- last look said: ok, anomaly, no baseline, no data, NaN, partial. Pure: from a state, a time and
+--- an answer to the next state. Neither NaN nor missing data is an anomaly, and neither is good
+--- news.
 local label_key = require('prometheus').label_key
 
 local signals = {}
@@ -14,7 +15,9 @@ signals.KEEP_RESOLVED = 900 -- seconds that a resolved series is told of, at lea
 ---@field condition "ok"|"anomaly"|"no_baseline"|"no_data"|"nan"
 ---@field value? number|string           a text where JSON has no such number
 ---@field anomaly_score? number, confidence? number, reason? string
----@field active_at? number, fired_at? number, resolved_at? number, keep_firing_since? number, last_seen? number
+---@field active_at? number, fired_at? number, resolved_at? number, last_seen? number
+---@field keep_firing_since? number
+
 ---@field firing_from? number, firing_to? number  when it fired last; no end while it does
 ---@field partial? boolean               it became or stayed what it is by a partial answer
 
@@ -38,7 +41,8 @@ local function remember(series, o, ts, partial)
   if o.annotations then series.annotations = o.annotations end
   local v = o.verdict
   if not v then
-    series.condition, series.anomaly_score, series.confidence, series.reason = 'nan', nil, nil, 'the value is NaN'
+    series.condition, series.anomaly_score, series.confidence, series.reason = 'nan', nil, nil,
+      'the value is NaN'
     return
   end
   series.condition = v.is_anomaly and 'anomaly' or v.confidence and 'ok' or 'no_baseline'
@@ -63,7 +67,8 @@ local function active(series, ts, hold_for)
   end
   if series.state == 'pending' and ts - series.active_at >= hold_for then
     series.state, series.fired_at, series.firing_from, series.firing_to = 'firing', ts, ts, nil
-  elseif series.state == 'firing' and ts - series.active_at < hold_for then -- a reload has raised hold_for
+  -- a reload has raised hold_for
+  elseif series.state == 'firing' and ts - series.active_at < hold_for then
     series.state, series.fired_at, series.firing_to = 'pending', nil, ts
   end
 end
@@ -86,16 +91,20 @@ end
 ---@param def { hold_for: number, keep_firing_for: number, keep_resolved?: number }
 ---@param ts number
 ---@param observations signals.Observation[]
----@param partial boolean   the answer is known to be incomplete: what it lacks is not known to be gone
+---@param partial boolean   the answer is incomplete: what it lacks is not known to be gone
+
 ---@return table state      a new one
 ---@return string? message  two series came to the same labels: then nothing has changed
 function signals.step(state, def, ts, observations, partial)
   local next_series, seen = {}, {}
   for _, o in ipairs(observations) do
     local key = label_key(o.labels)
-    if seen[key] then return state, 'two series come to the same labels; let the query keep what tells them apart' end
+    if seen[key] then
+      return state, 'two series come to the same labels; let the query keep what tells them apart'
+    end
     seen[key] = true
-    local before = (state.series or {})[key] or { state = 'inactive', labels = o.labels, annotations = {} }
+    local before = (state.series or {})[key] or { state = 'inactive', labels = o.labels,
+      annotations = {} }
     local series = {}
     for name, value in pairs(before) do series[name] = value end
     remember(series, o, ts, partial)
@@ -115,14 +124,16 @@ function signals.step(state, def, ts, observations, partial)
         series.reason, series.value = 'no data', nil
         quiet(series, ts, def.keep_firing_for, 'no_data')
       end
-      local told = series.firing_to and ts - series.firing_to < (def.keep_resolved or signals.KEEP_RESOLVED)
+      local told = series.firing_to and ts - series.firing_to < (def.keep_resolved
+        or signals.KEEP_RESOLVED)
       if partial or series.state ~= 'inactive' or told then next_series[key] = series end
     end
   end
   return { series = next_series }
 end
 
---- The highest state of a signal's series: firing, pending, inactive; unknown before the first look.
+--- The highest state of a signal's series: firing, pending, inactive; unknown before the first
+--- look.
 function signals.highest(state)
   local best = state and state.series and 'inactive' or 'unknown'
   for _, s in pairs(state and state.series or {}) do

@@ -30,7 +30,8 @@ end
 local function missing(kind, name, set)
   local known = names_of(set)
   local near = check.nearest(name, known)
-  return ('there is no %s "%s"'):format(kind, name) .. (near and ('; did you mean "%s"?'):format(near) or '')
+  return ('there is no %s "%s"'):format(kind, name)
+    .. (near and ('; did you mean "%s"?'):format(near) or '')
 end
 
 --- Reports references that lead nowhere.
@@ -47,7 +48,8 @@ function link.references(rules, excused, add)
   end
   for _, def in pairs(rules.playbooks) do
     local when = def.when
-    if type(when) == 'table' and when.kind == 'incident' and not rules.incidents[when.name] and not excused(when.name) then
+    if type(when) == 'table' and when.kind == 'incident' and not rules.incidents[when.name]
+      and not excused(when.name) then
       add(def, { 'when' }, missing('incident', when.name, rules.incidents))
     end
   end

@@ -1,5 +1,5 @@
---- From rule files to definitions: each file in a cell of its own, all of them checked, every error of
---- every file in one run.
+--- From rule files to definitions: each file in a cell of its own, all of them checked, every error
+--- of every file in one run.
 local check = require 'check'
 local file = require 'perigee.file'
 local hash = require 'perigee.hash'
@@ -43,7 +43,8 @@ Loader.__index = Loader
 
 function Loader:add(file_path, line, column, message, warning)
   local list = warning and self.warnings or self.problems
-  list[#list + 1] = { file = file_path, line = line, column = column, message = message, warning = warning }
+  list[#list + 1] = { file = file_path, line = line, column = column, message = message,
+    warning = warning }
 end
 
 --- A problem of a field, at the field's own line; inside its text where that is known.
@@ -57,7 +58,7 @@ function Loader:add_at(def, path, message, at, warning)
 end
 
 function Loader:read(path)
-  local source, message = file.read(path, 1 << 20)
+  local source, message = file.read(path, 127 << 10)
   if not source then
     self:add(path, 0, 0, message)
     return
@@ -103,9 +104,10 @@ function Loader:define(declaration, loaded)
   self.definitions[#self.definitions + 1] = def
 end
 
--- -- trying plans ------------------------------------------------------------------------------------
+-- -- trying plans ---------------------------------------------------------------------------------
 
---- A made-up incident, so that a plan's mistakes show when it is checked and not at three in the morning.
+--- A made-up incident, so that a plan's mistakes show when it is checked and not at three in the
+--- morning.
 local function sample_incident(def, rule_set)
   local labels, anomalies = {}, {}
   for _, name in ipairs(def.group_by) do labels[name] = 'example' end
@@ -113,11 +115,14 @@ local function sample_incident(def, rule_set)
     local own = {}
     for k, v in pairs(labels) do own[k] = v end
     for k, v in pairs((rule_set.signals[name] or {}).constant_labels or {}) do own[k] = v end
-    anomalies[i] = { signal = name, labels = own, value = 1, is_anomaly = true, anomaly_score = 1, confidence = 99,
+    anomalies[i] = { signal = name, labels = own, value = 1, is_anomaly = true, anomaly_score = 1,
+      confidence = 99,
       reason = 'made up to try the plan', since = '2026-01-01T00:00:00.000Z' }
   end
-  return { id = 'inc-000000000000', name = def.name, state = 'open', labels = labels, is_incident = true,
-    anomaly_count = #anomalies, anomalies = anomalies, recommendation = '', opened_at = '2026-01-01T00:00:00.000Z', plans = {} }
+  return { id = 'inc-000000000000', name = def.name, state = 'open', labels = labels,
+    is_incident = true,
+    anomaly_count = #anomalies, anomalies = anomalies, recommendation = '',
+    opened_at = '2026-01-01T00:00:00.000Z', plans = {} }
 end
 
 function Loader:try_plan(def, rule_set)
@@ -132,8 +137,10 @@ function Loader:try_plan(def, rule_set)
   end
   local list, fault = def.plan(event)
   if fault then -- the made-up event may lack what real ones have: no error, but worth a look
-    self:add(fault.file ~= '' and fault.file or def.file, fault.line > 0 and fault.line or def.line, nil,
-      ('playbook "%s": the plan fails on a made-up event: %s'):format(def.name, fault.message), true)
+    self:add(fault.file ~= '' and fault.file or def.file, fault.line > 0 and fault.line or def.line,
+      nil,
+      ('playbook "%s": the plan fails on a made-up event: %s'):format(def.name, fault.message),
+      true)
     return
   end
   if list == nil then return end
@@ -143,7 +150,7 @@ function Loader:try_plan(def, rule_set)
   end
 end
 
--- -- all of it ---------------------------------------------------------------------------------------
+-- -- all of it ------------------------------------------------------------------------------------
 
 local function by_place(a, b)
   if a.file ~= b.file then return a.file < b.file end
@@ -160,7 +167,8 @@ end
 ---@return rules.Problem[] problems   when there are any, the set is not to be used
 ---@return rules.Problem[] warnings
 function load_rules.load(paths, options)
-  local self = setmetatable({ options = options, sources = {}, files = {}, problems = {}, warnings = {}, broken = {},
+  local self = setmetatable({ options = options, sources = {}, files = {}, problems = {},
+    warnings = {}, broken = {},
     definitions = {} }, Loader)
   for i, path in ipairs(paths) do
     local source = self:read(path)
@@ -174,7 +182,8 @@ function load_rules.load(paths, options)
   local set = link.collect(self.definitions, add)
   link.references(set, function(name)
     for _, source in ipairs(self.broken) do
-      if source:find(name, 1, true) then return true end -- perhaps declared where the reading stopped
+      -- perhaps declared where the reading stopped
+      if source:find(name, 1, true) then return true end
     end
   end, add)
   for _, def in pairs(set.playbooks) do

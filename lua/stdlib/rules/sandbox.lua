@@ -1,13 +1,16 @@
---- Runs first in every cell and decides what a rule file can see: the bounded libraries that are there
---- already, the words of rules/vocabulary.lua, print, and a `require` for the rules folder and the pure
---- parts of the standard library. Given the host's few functions; returns what runs the file, the table
---- of its functions, which the engine calls by number, and what it has declared.
+--- Runs first in every cell and decides what a rule file can see: the bounded libraries that are
+--- there already, the words of rules/vocabulary.lua, print, and a `require` for the rules folder
+--- and the pure parts of the standard library. Given the host's few functions; returns what runs
+--- the file, the table of its functions, which the engine calls by number, and what it has
+--- declared.
 local host = ...
 
-local here, file_of, stdlib, c_module, compile = host.here, host.file, host.stdlib, host.c_module, host.compile
+local here, file_of, stdlib, c_module, compile = host.here, host.file, host.stdlib, host.c_module,
+  host.compile
 local error, type, next, setmetatable, tostring = error, type, next, setmetatable, tostring
 
--- The standard library beneath has globals of its own: what a rule does to its own is no concern of it.
+-- The standard library beneath has globals of its own: what a rule does to its own is no concern of
+-- it.
 local beneath = {}
 for name, value in next, _G do beneath[name] = value end
 
@@ -15,7 +18,7 @@ local vocabulary = stdlib('rules.vocabulary', beneath)()
 local functions, declarations, files = {}, {}, {}
 local unfinished = {} -- references that no declaration has used yet, and the files they are in
 
--- -- values ------------------------------------------------------------------------------------------
+-- -- values ---------------------------------------------------------------------------------------
 
 local MAX_DEPTH = 12
 
@@ -39,7 +42,7 @@ local function pack(value, path, depth)
   return copy
 end
 
--- -- the words ---------------------------------------------------------------------------------------
+-- -- the words ------------------------------------------------------------------------------------
 
 local words = {}
 
@@ -54,7 +57,7 @@ local function declaration(kind)
     local line, file = here(2)
     local reference = { kind = 'reference', to = kind, name = name, line = line }
     unfinished[reference] = file
-    return setmetatable(reference, { __call = function(_, body, ...)
+    return setmetatable(reference, { __call = function(_, body)
       if type(body) ~= 'table' then
         error(('%s "%s" takes a table { … }, not %s'):format(kind, name, article(type(body))), 2)
       end
@@ -88,13 +91,14 @@ for _, name in next, vocabulary.detectors do define(name, constructor('detector'
 for _, name in next, vocabulary.actions do define(name, constructor('action', name)) end
 for _, name in next, vocabulary.triggers do define(name, constructor('trigger', name)) end
 
--- -- require -----------------------------------------------------------------------------------------
+-- -- require --------------------------------------------------------------------------------------
 
 local loaded, LOADING = {}, {}
 local allowed = {}
 for _, name in next, vocabulary.modules do allowed[name] = true end
 
-local REFUSED = { http = true, prometheus = true, alertmanager = true, io = true, os = true, debug = true,
+local REFUSED = { http = true, prometheus = true, alertmanager = true, io = true, os = true,
+  debug = true,
   ['async'] = true, json = true, yaml = true }
 
 local function run_module(name, chunk)
@@ -120,9 +124,12 @@ function words.require(name)
   if type(name) ~= 'string' then error('require takes the name of a module', 2) end
   if allowed[name] then return require_stdlib(name) end
   if REFUSED[name] or name:find('^perigee%.') then
-    error(('rule files cannot require "%s": they only declare, and the runtime acts'):format(name), 2)
+    error(('rule files cannot require "%s": they only declare, and the runtime acts'):format(name),
+      2)
   end
-  if loaded[name] == LOADING then error(('"%s" requires itself, perhaps by way of others'):format(name), 2) end
+  if loaded[name] == LOADING then
+    error(('"%s" requires itself, perhaps by way of others'):format(name), 2)
+  end
   if loaded[name] ~= nil then return loaded[name] end
   local source, path, digest = file_of(name)
   if not source then error(('cannot require "%s": %s'):format(name, path), 2) end
@@ -133,7 +140,7 @@ function words.require(name)
 end
 words.print = host.print
 
--- -- the globals -------------------------------------------------------------------------------------
+-- -- the globals ----------------------------------------------------------------------------------
 
 local G = _G
 for name, value in next, words do G[name] = value end
@@ -153,7 +160,7 @@ setmetatable(G, {
   end,
 })
 
--- -- running the file --------------------------------------------------------------------------------
+-- -- running the file -----------------------------------------------------------------------------
 
 local function run(source, name)
   local chunk, message = compile(source, name)

@@ -1,5 +1,5 @@
---- What a declaration may hold. Turns what a cell declared into definitions that the engine runs, and
---- collects everything that is wrong, each with the path of the field it is about.
+--- What a declaration may hold. Turns what a cell declared into definitions that the engine runs,
+--- and collects everything that is wrong, each with the path of the field it is about.
 local check = require 'check'
 local hash = require 'perigee.hash'
 local json = require 'perigee.json'
@@ -13,7 +13,7 @@ local LABEL = '^[%a_][%w_]*$'
 
 schema.TRUST = { 'auto', 'human_approve', 'recommend', 'manual_only' } -- by power, from the most
 
--- -- values that several declarations have -----------------------------------------------------------
+-- -- values that several declarations have --------------------------------------------------------
 
 local function is_function(v) return type(v) == 'table' and v.kind == 'function' end
 
@@ -44,14 +44,17 @@ end
 local function templates()
   local rule = template_rule()
   return { default = {}, test = function(v)
-    if type(v) ~= 'table' or #v > 0 or is_function(v) then return check.expected('a table of names and texts', v) end
+    if type(v) ~= 'table' or #v > 0
+      or is_function(v) then return check.expected('a table of names and texts', v) end
     local out, problems = {}, {}
     for name, text in pairs(v) do
       local message, better, nested = rule.test(text)
       if type(name) ~= 'string' or not name:match(LABEL) or name == '__name__' then
-        problems[#problems + 1] = { path = { name }, message = ('"%s" is not a valid label name'):format(tostring(name)) }
+        problems[#problems + 1] = { path = { name },
+          message = ('"%s" is not a valid label name'):format(tostring(name)) }
       elseif message then
-        problems[#problems + 1] = { path = { name }, message = message, at = nested and nested[1].at }
+        problems[#problems + 1] = { path = { name }, message = message,
+          at = nested and nested[1].at }
       else
         out[name] = better
       end
@@ -62,7 +65,7 @@ local function templates()
   end }
 end
 
--- -- detectors ---------------------------------------------------------------------------------------
+-- -- detectors ------------------------------------------------------------------------------------
 
 local function prefixed(problems, ...)
   local head, out = { ... }, {}
@@ -102,24 +105,29 @@ end
 local function own_verdict(result, value)
   if type(result) == 'boolean' then
     return { is_anomaly = result, anomaly_score = result and 1 or 0, confidence = 100,
-      reason = ('%s is %s'):format(units.number_text(value), result and 'odd, says the rule' or 'fine, says the rule') }
+      reason = ('%s is %s'):format(units.number_text(value), result and 'odd, says the rule'
+      or 'fine, says the rule') }
   end
   if type(result) ~= 'table' or type(result.is_anomaly) ~= 'boolean' then
-    return nil, check.expected('true, false or { is_anomaly = …, anomaly_score = …, confidence = …, reason = … }', result)
+    return nil,
+      check.expected(
+      'true, false or { is_anomaly = …, anomaly_score = …, confidence = …, reason = … }', result)
   end
   local score, confidence = result.anomaly_score, result.confidence
-  if score ~= nil and (type(score) ~= 'number' or score ~= score or math.abs(score) == math.huge) then
+  if score ~= nil and (type(score) ~= 'number' or score ~= score
+    or math.abs(score) == math.huge) then
     return nil, 'anomaly_score: ' .. check.expected('a finite number', score)
   end
-  if confidence ~= nil and not (type(confidence) == 'number' and confidence >= 0 and confidence <= 100) then
+  if confidence ~= nil and not (type(confidence) == 'number' and confidence >= 0
+    and confidence <= 100) then
     return nil, 'confidence: ' .. check.expected('a number from 0 to 100', confidence)
   end
   return { is_anomaly = result.is_anomaly, anomaly_score = score or (result.is_anomaly and 1 or 0),
     confidence = confidence or 100, reason = tostring(result.reason or 'says the rule') }
 end
 
---- A rule's own function as a detector. It is called in its cell, with the value and what is known of
---- it, and returns whether it is odd.
+--- A rule's own function as a detector. It is called in its cell, with the value and what is known
+--- of it, and returns whether it is odd.
 local function own_function(value, ctx)
   local call = ctx.callable(value)
   return { name = 'function', options = {}, judge = function(_, x, time, labels)
@@ -127,7 +135,8 @@ local function own_function(value, ctx)
     if fault then return nil, fault end
     local verdict, message = own_verdict(result, x)
     if not verdict then
-      return nil, { kind = 'error', file = ctx.file, line = ctx.line, message = 'the detector returned: ' .. message }
+      return nil, { kind = 'error', file = ctx.file, line = ctx.line,
+        message = 'the detector returned: ' .. message }
     end
     return verdict
   end }
@@ -136,11 +145,16 @@ end
 function build_detector(value, ctx)
   if is_function(value) then return own_function(value, ctx), {} end
   if not data_of(value, 'detector') then
-    return nil, { { path = {}, message = check.expected('a detector such as threshold { above = 5 }, or a function', value) } }
+    return nil,
+      { { path = {},
+      message = check.expected('a detector such as threshold { above = 5 }, or a function',
+      value) } }
   end
   local options = value.options == nil and {} or value.options
   if type(options) ~= 'table' or options.kind then
-    return nil, { { path = {}, message = ('%s: %s'):format(value.name, check.expected('a table of options', options)) } }
+    return nil,
+      { { path = {},
+      message = ('%s: %s'):format(value.name, check.expected('a table of options', options)) } }
   end
   local problems = {}
   local factory = require('detectors.' .. value.name)
@@ -152,7 +166,9 @@ function build_detector(value, ctx)
     return nil, wrong
   end
   local ok, detector = pcall(factory.build, o)
-  if not ok then return nil, { { path = {}, message = ('%s: %s'):format(value.name, detector) } } end
+  if not ok then
+    return nil, { { path = {}, message = ('%s: %s'):format(value.name, detector) } }
+  end
   return detector, {}
 end
 
@@ -175,10 +191,11 @@ local function model_digest(body, declaration, ctx)
     end
     return out
   end
-  return hash.sha256(json.encode { query = body.query, detector = plain(body.detector), name = declaration.name })
+  return hash.sha256(json.encode { query = body.query, detector = plain(body.detector),
+    name = declaration.name })
 end
 
--- -- declarations ------------------------------------------------------------------------------------
+-- -- declarations ---------------------------------------------------------------------------------
 
 --- How often a label's text uses the value: each change would make a new alert of it.
 local function warn_value_in_labels(body)
@@ -186,7 +203,9 @@ local function warn_value_in_labels(body)
   for name, text in pairs(type(body.labels) == 'table' and body.labels or {}) do
     if type(text) == 'string' and text:find('{{[^}]*[$.][vV]alue') then
       warnings[#warnings + 1] = { path = { 'labels', name },
-        message = 'the value is part of this label: each new value is a new alert, and hold_for starts again' }
+        message =
+        'the value is part of this label: each new value is a new alert, and hold_for '
+          .. 'starts again' }
     end
   end
   return warnings
@@ -214,7 +233,8 @@ local function signal(declaration, ctx)
   })
   local h = def.detector and type(def.detector) == 'table' and def.detector.history
   if h and #problems == 0 and h.range / h.step > 100000 then
-    problems[#problems + 1] = { path = { 'detector' }, message = ('history / step is %d samples a series; at most 100000')
+    problems[#problems + 1] = { path = { 'detector' },
+      message = ('history / step is %d samples a series; at most 100000')
       :format(h.range // h.step) }
   end
   if #problems == 0 then
@@ -240,7 +260,9 @@ local function incident(declaration, ctx)
     min_signals = check.number(2, { min = 1, integer = true }),
     within = check.duration '5m',
     group_by = check.list_of({ test = function(v)
-      if type(v) ~= 'string' or not v:match(LABEL) then return check.expected('the name of a label', v) end
+      if type(v) ~= 'string' or not v:match(LABEL) then
+        return check.expected('the name of a label', v)
+      end
     end }, {}),
     reopen_within = check.duration '10m',
     recommend = text_or_function(ctx),
@@ -249,19 +271,21 @@ local function incident(declaration, ctx)
   local seen, n = {}, 0
   for i, name in ipairs(type(def.signals) == 'table' and def.signals or {}) do
     if seen[name] then
-      problems[#problems + 1] = { path = { 'signals', i }, message = ('"%s" is there twice'):format(tostring(name)) }
+      problems[#problems + 1] = { path = { 'signals', i },
+        message = ('"%s" is there twice'):format(tostring(name)) }
     else
       seen[name], n = true, n + 1
     end
   end
   if #problems == 0 and def.min_signals > n then
     local message = ('min_signals is %d, and there are only %d signals'):format(def.min_signals, n)
-    problems[1] = { path = { declaration.body.min_signals and 'min_signals' or 'signals' }, message = message }
+    problems[1] = { path = { declaration.body.min_signals and 'min_signals' or 'signals' },
+      message = message }
   end
   return def, problems, {}
 end
 
--- -- playbooks ---------------------------------------------------------------------------------------
+-- -- playbooks ------------------------------------------------------------------------------------
 
 local function metric_trigger(v, ctx)
   local o, problems = check.apply(v.options or {}, {
@@ -277,7 +301,9 @@ local function trigger_rule(ctx)
     if data_of(v, 'reference') and v.to == 'incident' then
       return nil, { kind = 'incident', name = v.name }
     elseif data_of(v, 'trigger') and v.name == 'metric' then
-      if v.options ~= nil and type(v.options) ~= 'table' then return check.expected('metric { query = … }', v.options) end
+      if v.options ~= nil and type(v.options) ~= 'table' then
+        return check.expected('metric { query = … }', v.options)
+      end
       local trigger, problems = metric_trigger(v, ctx)
       if #problems > 0 then return 'invalid', nil, problems end
       return nil, trigger
@@ -303,7 +329,8 @@ end
 local function plan_rule(ctx)
   return { test = function(v)
     if is_function(v) then return nil, ctx.callable(v) end
-    if type(v) ~= 'table' or v.kind then return check.expected('a function or a list of actions', v) end
+    if type(v) ~= 'table' or v.kind then return check.expected('a function or a list of actions',
+      v) end
     local _, problems = plan.actions(v)
     if #problems > 0 then return 'invalid', nil, problems end
     return nil, function() return v end
@@ -322,7 +349,8 @@ local function playbook(declaration, ctx)
   })
   if body.when == nil then problems[1].message = 'option "when" is missing: what makes it run?' end
   if body.plan == nil and def.trust ~= 'manual_only' then
-    problems[#problems + 1] = { path = {}, message = 'option "plan" is missing: what should it do?' }
+    problems[#problems + 1] = { path = {},
+      message = 'option "plan" is missing: what should it do?' }
   end
   def.is_static = body.plan ~= nil and not is_function(body.plan)
   return def, problems, {}
@@ -334,7 +362,8 @@ local READERS = { signal = signal, incident = incident, playbook = playbook }
 ---@field every number           seconds between evaluations where a declaration says nothing
 ---@field file string, line integer   of the declaration
 ---@field file_digest string
----@field callable fun(f: table): fun(...): any, table?  a rule's function as one that the engine calls:
+---@field callable fun(f: table): fun(...): any, table?  a rule's function as the engine calls it:
+
 ---       its result, or nil and the fault
 
 --- The definition of one declaration and what is wrong with it.
@@ -346,7 +375,8 @@ local READERS = { signal = signal, incident = incident, playbook = playbook }
 function schema.read(declaration, ctx)
   local def, problems, warnings = READERS[declaration.kind](declaration, ctx)
   def.texts = { labels = declaration.body.labels, annotations = declaration.body.annotations }
-  def.kind, def.name, def.file, def.line = declaration.kind, declaration.name, declaration.file, declaration.line
+  def.kind, def.name, def.file, def.line = declaration.kind, declaration.name, declaration.file,
+    declaration.line
   return def, problems, warnings
 end
 

@@ -1,7 +1,8 @@
 --- The words of the rule language that build data. A new detector or action adds its name here, and
 --- its file to detectors/ or actions/.
 return {
-  detectors = { 'threshold', 'z_score', 'robust_z_score', 'hour_of_week', 'ratio_to_baseline', 'combine' },
+  detectors = { 'threshold', 'z_score', 'robust_z_score', 'hour_of_week', 'ratio_to_baseline',
+    'combine' },
   actions = { 'http.request', 'verify' },
   triggers = { 'metric' },
   declarations = { 'signal', 'incident', 'playbook' },

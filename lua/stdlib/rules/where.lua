@@ -1,12 +1,13 @@
---- From a declaration and a field's name to the field's own line: Lua tells only the line on which a
---- declaration begins. Reads the file's text as far as is needed for that: tokens, brackets, keys.
+--- From a declaration and a field's name to the field's own line: Lua tells only the line on which
+--- a declaration begins. Reads the file's text as far as is needed for that: tokens, brackets,
+--- keys.
 local where = {}
 
 local OPENERS = { ['function'] = true, ['do'] = true, ['if'] = true, ['repeat'] = true }
 local CLOSERS = { ['end'] = true, ['until'] = true }
 
---- The next token at or after `at`: its kind, text, first position, the position behind it, and where
---- the contents of a string begin.
+--- The next token at or after `at`: its kind, text, first position, the position behind it, and
+--- where the contents of a string begin.
 local function token(source, at)
   while true do
     local blank = source:match('^%s+()', at)
@@ -111,7 +112,7 @@ end
 ---@return where.Place
 function where.field(source, line, path)
   local found, best = { line = line, column = 1 }, 0
-  local levels, depth_of_path = {}, 0
+  local levels = {}
   local at = position_of_line(source, line)
   local function remember(first, value_at)
     local place = {}
@@ -143,7 +144,7 @@ function where.field(source, line, path)
       level.key = nil
     end
     -- The first token of an item, or a key, may be the end of the path or the nearest so far.
-    depth_of_path = #levels
+    local depth_of_path = #levels
     if depth_of_path > best and depth_of_path <= #path and (name or kind ~= 'sign') then
       local head = table.move(path, 1, depth_of_path, 1, {})
       if same(levels, head) then

@@ -31,14 +31,17 @@ local function limit_of(call, most)
   return n and math.max(1, math.min(n, most)) or most
 end
 
--- -- signals -----------------------------------------------------------------------------------------
+-- -- signals --------------------------------------------------------------------------------------
 
 local function series_view(series)
   local function time(t) return t and clock.text(t) or nil end
-  return { labels = series.labels, annotations = series.annotations, state = series.state, condition = series.condition,
-    value = series.value, is_anomaly = series.condition == 'anomaly', anomaly_score = series.anomaly_score,
+  return { labels = series.labels, annotations = series.annotations, state = series.state,
+    condition = series.condition,
+    value = series.value, is_anomaly = series.condition == 'anomaly',
+    anomaly_score = series.anomaly_score,
     confidence = series.confidence, reason = series.reason, active_at = time(series.active_at),
-    fired_at = time(series.fired_at), resolved_at = time(series.resolved_at), partial = series.partial }
+    fired_at = time(series.fired_at), resolved_at = time(series.resolved_at),
+    partial = series.partial }
 end
 
 --- What a signal as a whole is like, where that is more than its series tell.
@@ -53,11 +56,16 @@ local function signal_view(engine, def)
   local state, series = json.decode(row.state), json.array()
   for _, s in pairs(state.series or {}) do series[#series + 1] = series_view(s) end
   table.sort(series, function(a, b) return json.encode(a.labels) < json.encode(b.labels) end)
-  return { name = def.name, state = row.evaluated_at > 0 and signals.highest(state) or 'unknown', health = row.health,
-    condition = condition_of(row, state), error = row.error ~= '' and row.error or nil, query = def.query,
-    every = units.duration_text(def.every), detector = def.detector.name, file = def.file, line = def.line,
-    last_evaluation = row.evaluated_at > 0 and clock.text(row.evaluated_at) or nil, evaluation_seconds = row.seconds,
-    switched_off = faults.switched_off(engine.store, 'signal/' .. def.name, def.file_digest), series = series }
+  return { name = def.name, state = row.evaluated_at > 0 and signals.highest(state) or 'unknown',
+    health = row.health,
+    condition = condition_of(row, state), error = row.error ~= '' and row.error or nil,
+    query = def.query,
+    every = units.duration_text(def.every), detector = def.detector.name, file = def.file,
+    line = def.line,
+    last_evaluation = row.evaluated_at > 0 and clock.text(row.evaluated_at) or nil,
+    evaluation_seconds = row.seconds,
+    switched_off = faults.switched_off(engine.store, 'signal/' .. def.name, def.file_digest),
+    series = series }
 end
 
 function api.signals(engine)
@@ -70,14 +78,16 @@ end
 
 --- Switches a rule on that was switched off for its faults: body { rule = "signal/…" }.
 function api.enable_rule(engine, call)
-  if type(call.body.rule) ~= 'string' then return refuse(400, 'expected {"rule": "signal/NAME"}') end
+  if type(call.body.rule) ~= 'string' then
+    return refuse(400, 'expected {"rule": "signal/NAME"}')
+  end
   if not faults.switch_on(engine.store, call.body.rule, call.identity.name) then
     return refuse(409, ('%s is not switched off'):format(call.body.rule))
   end
   return { rule = call.body.rule, enabled = true }
 end
 
--- -- incidents ---------------------------------------------------------------------------------------
+-- -- incidents ------------------------------------------------------------------------------------
 
 function api.incidents(engine, call)
   local out = json.array()
@@ -95,15 +105,19 @@ end
 
 function api.acknowledge(engine, call)
   local incident, message = incidents.acknowledge(engine, call.id, call.identity.name)
-  if not incident then return refuse(incidents.get(engine.store, call.id) and 409 or 404, message) end
+  if not incident then
+    return refuse(incidents.get(engine.store, call.id) and 409 or 404, message)
+  end
   return incidents.view(engine.store, incident)
 end
 
--- -- plans -------------------------------------------------------------------------------------------
+-- -- plans ----------------------------------------------------------------------------------------
 
 local function plan_list(engine, call, state)
   local out = json.array()
-  for i, p in ipairs(plans.list(engine.store, limit_of(call, 500), state)) do out[i] = plans.view(engine.store, p) end
+  for i, p in ipairs(plans.list(engine.store, limit_of(call, 500), state)) do
+    out[i] = plans.view(engine.store, p)
+  end
   return out
 end
 
@@ -123,12 +137,15 @@ end
 local function decide(decision)
   return function(engine, call)
     if type(call.body.digest) ~= 'string' then
-      return refuse(400, 'expected {"digest": "sha256:…"}: the digest of the plan that is decided about')
+      return refuse(400,
+        'expected {"digest": "sha256:…"}: the digest of the plan that is decided about')
     end
-    if call.body.reason ~= nil and (type(call.body.reason) ~= 'string' or #call.body.reason > 1000) then
+    if call.body.reason ~= nil
+      and (type(call.body.reason) ~= 'string' or #call.body.reason > 1000) then
       return refuse(400, 'the reason is a text of at most 1000 bytes')
     end
-    local p, refusal = approvals.decide(engine, call.id, decision, { who = call.identity.name, via = call.via,
+    local p, refusal = approvals.decide(engine, call.id, decision,
+      { who = call.identity.name, via = call.via,
       digest = call.body.digest, reason = call.body.reason })
     if not p then return nil, refusal end
     engine.poke()
@@ -138,13 +155,14 @@ end
 api.approve = decide 'approved'
 api.reject = decide 'rejected'
 
--- -- the operator ------------------------------------------------------------------------------------
+-- -- the operator ---------------------------------------------------------------------------------
 
 function api.audit(engine, call)
   local after = math.tointeger(tonumber(call.fields.after or 0))
   if not after or after < 0 then return refuse(400, 'after is the number of a record') end
   local head, sequence = audit.head(engine.store)
-  return { records = audit.list(engine.store, after, limit_of(call, 1000)), head = head, sequence = sequence }
+  return { records = audit.list(engine.store, after, limit_of(call, 1000)), head = head,
+    sequence = sequence }
 end
 
 function api.kill_switch(engine, call)
@@ -171,15 +189,21 @@ function api.status(engine)
   local head, records = audit.head(engine.store)
   local rules = engine.rules
   local off = json.array()
-  for i, row in ipairs(engine.store:rows 'select rule, reason from rule_faults where switched_off_at is not null order by rule') do
+  local rows = engine.store:rows [[select rule, reason from rule_faults
+    where switched_off_at is not null order by rule]]
+  for i, row in ipairs(rows) do
     off[i] = { rule = row.rule, reason = row.reason }
   end
-  return { version = daemon.version(), started_at = clock.text(daemon.started_at()), rules_loaded_at = clock.text(rules.loaded_at),
-    last_reload = daemon.last_reload(), source = engine.config.source.prometheus.url, dry_run = engine.config.guardrails.dry_run,
+  return { version = daemon.version(), started_at = clock.text(daemon.started_at()),
+    rules_loaded_at = clock.text(rules.loaded_at),
+    last_reload = daemon.last_reload(), source = engine.config.source.prometheus.url,
+    dry_run = engine.config.guardrails.dry_run,
     kill_switch = guardrails.killed(engine.config) or false, signals = count(rules.signals),
-    incidents_declared = count(rules.incidents), playbooks = count(rules.playbooks), rule_files = #rules.files,
+    incidents_declared = count(rules.incidents), playbooks = count(rules.playbooks),
+    rule_files = #rules.files,
     switched_off = off, incidents_active = #incidents.active(engine.store),
-    approvals_pending = engine.store:row("select count(*) as n from plans where state = 'pending'").n,
+    approvals_pending =
+    engine.store:row("select count(*) as n from plans where state = 'pending'").n,
     audit_head = head, audit_records = records }
 end
 

@@ -1,5 +1,5 @@
---- Who may do what. Without tokens nobody can change anything over HTTP; with them, each request is one
---- of the named people or programs, told by a bearer token.
+--- Who may do what. Without tokens nobody can change anything over HTTP; with them, each request is
+--- one of the named people or programs, told by a bearer token.
 local hash = require 'perigee.hash'
 
 local auth = {}
@@ -46,9 +46,12 @@ function auth.check(config, request, needs)
     return refuse(403, 'nothing can be changed over HTTP until auth.tokens names who may')
   end
   local identity = identify(config, request.headers.authorization)
-  if not identity then return refuse(401, 'a bearer token is needed, and it must be a known one') end
+  if not identity then
+    return refuse(401, 'a bearer token is needed, and it must be a known one')
+  end
   if not INCLUDES[identity.role][needs] then
-    return refuse(403, ('%s has the role %s; this needs %s'):format(identity.name, identity.role, needs))
+    return refuse(403, ('%s has the role %s; this needs %s'):format(identity.name, identity.role,
+      needs))
   end
   return identity
 end
@@ -57,7 +60,8 @@ local function host_of(text) return text:match '^%[([%x:%.]+)%]' or text:match '
 
 local function is_address(host) return host:find '^%d+%.%d+%.%d+%.%d+$' or host:find ':' end
 
---- A page of somebody else's whose name suddenly leads here (DNS rebinding) still sends its own name.
+--- A page of somebody else's whose name suddenly leads here (DNS rebinding) still sends its own
+--- name.
 local function host_allowed(config, request)
   local host = host_of(request.headers.host or '')
   if not host then return false end
@@ -74,7 +78,8 @@ end
 local function origin_allowed(config, request)
   local origin = request.headers.origin
   if not origin then return true end
-  if origin == 'http://' .. (request.headers.host or '') or origin == 'https://' .. (request.headers.host or '') then
+  if origin == 'http://' .. (request.headers.host or '') or origin == 'https://'
+    .. (request.headers.host or '') then
     return true
   end
   return config.external_url ~= nil and config.external_url:sub(1, #origin) == origin
@@ -83,9 +88,11 @@ end
 ---@return string? message  why a request is refused before anybody asks who sent it
 function auth.refuse_request(config, request)
   if not host_allowed(config, request) then
-    return ('the Host header "%s" is not one of ours; allowed_hosts names more'):format(request.headers.host or '')
+    return ('the Host header "%s" is not one of ours; allowed_hosts names more'):format(
+      request.headers.host or '')
   end
-  if request.method ~= 'GET' and request.method ~= 'HEAD' and not origin_allowed(config, request) then
+  if request.method ~= 'GET' and request.method ~= 'HEAD' and not origin_allowed(config,
+    request) then
     return ('requests from pages of %s are refused'):format(request.headers.origin)
   end
 end

@@ -1,5 +1,5 @@
---- Signals as Prometheus' alerting rules: /api/v1/rules and /api/v1/alerts, so that what shows those
---- shows ours.
+--- Signals as Prometheus' alerting rules: /api/v1/rules and /api/v1/alerts, so that what shows
+--- those shows ours.
 local clock = require 'perigee.clock'
 local evaluate = require 'engine.evaluate'
 local go_format = require 'perigee.go_format'
@@ -20,7 +20,8 @@ local function alerts_of(name, state)
     if series.state == 'pending' or series.state == 'firing' then
       local labels = { alertname = name }
       for label, value in pairs(series.labels) do labels[label] = value end
-      out[#out + 1] = { labels = labels, annotations = series.annotations or {}, state = series.state,
+      out[#out + 1] = { labels = labels, annotations = series.annotations or {},
+        state = series.state,
         activeAt = clock.text(series.active_at), value = exponent_text(series.value) }
     end
   end
@@ -29,18 +30,21 @@ local function alerts_of(name, state)
 end
 
 local function row_of(engine, name)
-  return engine.store:row('select health, error, seconds, evaluated_at, state from signals where name = ?', name)
+  return engine.store:row(
+    'select health, error, seconds, evaluated_at, state from signals where name = ?', name)
     or { health = 'unknown', error = '', seconds = 0, evaluated_at = 0, state = '{}' }
 end
 
 local function rule_of(engine, def)
   local row = row_of(engine, def.name)
   local state = json.decode(row.state)
-  return { type = 'alerting', name = def.name, query = def.query, duration = def.hold_for, keepFiringFor = def.keep_firing_for,
+  return { type = 'alerting', name = def.name, query = def.query, duration = def.hold_for,
+    keepFiringFor = def.keep_firing_for,
     labels = def.texts.labels or {}, annotations = def.texts.annotations or {},
     state = row.evaluated_at > 0 and signals.highest(state) or 'unknown', health = row.health,
     lastError = row.error ~= '' and row.error or nil, evaluationTime = row.seconds,
-    lastEvaluation = row.evaluated_at > 0 and clock.text(row.evaluated_at) or '0001-01-01T00:00:00Z',
+    lastEvaluation = row.evaluated_at > 0 and clock.text(row.evaluated_at)
+    or '0001-01-01T00:00:00Z',
     alerts = alerts_of(def.name, state) }
 end
 
@@ -57,14 +61,17 @@ function prometheus_api.rules(engine, fields)
   end
   for file, defs in pairs(by_file) do
     table.sort(defs, by_line)
-    local group = { name = file:match '[^/]+$', file = file, interval = math.huge, limit = 0, evaluationTime = 0,
+    local group = { name = file:match '[^/]+$', file = file, interval = math.huge, limit = 0,
+      evaluationTime = 0,
       lastEvaluation = '0001-01-01T00:00:00Z', rules = json.array() }
     for i, def in ipairs(defs) do
       local rule = rule_of(engine, def)
       group.rules[i] = rule
       group.interval = math.min(group.interval, def.every)
       group.evaluationTime = group.evaluationTime + rule.evaluationTime
-      if rule.lastEvaluation > group.lastEvaluation then group.lastEvaluation = rule.lastEvaluation end
+      if rule.lastEvaluation > group.lastEvaluation then
+        group.lastEvaluation = rule.lastEvaluation
+      end
     end
     groups[#groups + 1] = group
   end
@@ -77,14 +84,17 @@ function prometheus_api.alerts(engine)
   for name in pairs(engine.rules.signals) do names[#names + 1] = name end
   table.sort(names)
   for _, name in ipairs(names) do
-    for _, alert in ipairs(alerts_of(name, evaluate.read_state(engine, { name = name }))) do all[#all + 1] = alert end
+    for _, alert in ipairs(alerts_of(name, evaluate.read_state(engine, { name = name }))) do
+      all[#all + 1] = alert
+    end
   end
   return { alerts = all }
 end
 
 --- What Grafana asks a data source that it calls Prometheus.
 function prometheus_api.buildinfo(version)
-  return { version = version, revision = '', branch = '', buildUser = '', buildDate = '', goVersion = '' }
+  return { version = version, revision = '', branch = '', buildUser = '', buildDate = '',
+    goVersion = '' }
 end
 
 return prometheus_api

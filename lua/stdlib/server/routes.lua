@@ -9,10 +9,13 @@ local scrape = require 'server.metrics'
 
 local routes = {}
 
-local ERROR_TYPES = { [400] = 'bad_data', [401] = 'unauthorized', [403] = 'forbidden', [404] = 'not_found',
-  [405] = 'bad_data', [409] = 'conflict', [410] = 'gone', [415] = 'bad_data', [500] = 'internal', [503] = 'unavailable' }
+local ERROR_TYPES = { [400] = 'bad_data', [401] = 'unauthorized', [403] = 'forbidden',
+  [404] = 'not_found',
+  [405] = 'bad_data', [409] = 'conflict', [410] = 'gone', [415] = 'bad_data', [500] = 'internal',
+  [503] = 'unavailable' }
 
-local SAFE = { ['X-Content-Type-Options'] = 'nosniff', ['X-Frame-Options'] = 'DENY', ['Referrer-Policy'] = 'no-referrer',
+local SAFE = { ['X-Content-Type-Options'] = 'nosniff', ['X-Frame-Options'] = 'DENY',
+  ['Referrer-Policy'] = 'no-referrer',
   ['Cache-Control'] = 'no-store' }
 
 local function answer(status, kind, body, more)
@@ -22,24 +25,29 @@ local function answer(status, kind, body, more)
   return { status = status, headers = headers, body = body }
 end
 
-local function success(data) return answer(200, 'application/json', json.encode { status = 'success', data = data }) end
+local function success(data) return answer(200, 'application/json',
+  json.encode { status = 'success', data = data }) end
 
 local function failure(status, message)
   return answer(status, 'application/json',
-    json.encode { status = 'error', errorType = ERROR_TYPES[status] or 'internal', error = message },
+    json.encode { status = 'error', errorType = ERROR_TYPES[status] or 'internal',
+    error = message },
     status == 401 and { ['WWW-Authenticate'] = 'Bearer' } or nil)
 end
 
-local function text(status, words) return answer(status, 'text/plain; charset=utf-8', words .. '\n') end
+local function text(status, words) return answer(status, 'text/plain; charset=utf-8',
+  words .. '\n') end
 
--- -- what is not the API -----------------------------------------------------------------------------
+-- -- what is not the API --------------------------------------------------------------------------
 
-local CSP = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
+local CSP =
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
   .. "form-action 'none'; frame-ancestors 'none'"
 
 local function page(name, kind)
   return function()
-    return answer(200, kind, embedded.get('runtime/app/web/' .. name), { ['Content-Security-Policy'] = CSP })
+    return answer(200, kind, embedded.get('runtime/app/web/' .. name),
+      { ['Content-Security-Policy'] = CSP })
   end
 end
 
@@ -56,22 +64,27 @@ local function expose(engine, request)
   return answer(200, kind, body)
 end
 
--- -- the table ---------------------------------------------------------------------------------------
+-- -- the table ------------------------------------------------------------------------------------
 
 local GET, POST = { GET = true, HEAD = true }, { POST = true }
 
 --- `needs`: the role; `run`: the API's function; `raw`: what answers by itself.
 local PATHS = {
   ['/'] = { methods = GET, needs = 'open', raw = page('index.html', 'text/html; charset=utf-8') },
-  ['/app.js'] = { methods = GET, needs = 'open', raw = page('app.js', 'text/javascript; charset=utf-8') },
-  ['/style.css'] = { methods = GET, needs = 'open', raw = page('style.css', 'text/css; charset=utf-8') },
+  ['/app.js'] = { methods = GET, needs = 'open',
+  raw = page('app.js', 'text/javascript; charset=utf-8') },
+  ['/style.css'] = { methods = GET, needs = 'open',
+  raw = page('style.css', 'text/css; charset=utf-8') },
   ['/metrics'] = { methods = GET, needs = 'open', raw = expose },
   ['/-/healthy'] = { methods = GET, needs = 'open', raw = healthy },
   ['/healthz'] = { methods = GET, needs = 'open', raw = healthy },
   ['/livez'] = { methods = GET, needs = 'open', raw = healthy },
-  ['/-/ready'] = { methods = GET, needs = 'open', raw = function() return text(200, 'perigee is ready') end },
-  ['/readyz'] = { methods = GET, needs = 'open', raw = function() return text(200, 'perigee is ready') end },
-  ['/-/reload'] = { methods = { POST = true, PUT = true }, needs = 'admin', lifecycle = true, raw = reload },
+  ['/-/ready'] = { methods = GET, needs = 'open',
+  raw = function() return text(200, 'perigee is ready') end },
+  ['/readyz'] = { methods = GET, needs = 'open',
+  raw = function() return text(200, 'perigee is ready') end },
+  ['/-/reload'] = { methods = { POST = true, PUT = true }, needs = 'admin', lifecycle = true,
+  raw = reload },
   ['/api/v1/signals'] = { methods = GET, needs = 'viewer', run = api.signals },
   ['/api/v1/incidents'] = { methods = GET, needs = 'viewer', run = api.incidents },
   ['/api/v1/plans'] = { methods = GET, needs = 'viewer', run = api.plans },
@@ -88,9 +101,11 @@ local PATHS = {
 --- Paths with an id in them.
 local PATTERNS = {
   { '^/api/v1/incidents/([%w%-]+)$', { methods = GET, needs = 'viewer', run = api.incident } },
-  { '^/api/v1/incidents/([%w%-]+)/acknowledge$', { methods = POST, needs = 'approver', run = api.acknowledge } },
+  { '^/api/v1/incidents/([%w%-]+)/acknowledge$',
+  { methods = POST, needs = 'approver', run = api.acknowledge } },
   { '^/api/v1/plans/([%w%-]+)$', { methods = GET, needs = 'viewer', run = api.plan } },
-  { '^/api/v1/plans/([%w%-]+)/approve$', { methods = POST, needs = 'approver', run = api.approve } },
+  { '^/api/v1/plans/([%w%-]+)/approve$',
+  { methods = POST, needs = 'approver', run = api.approve } },
   { '^/api/v1/plans/([%w%-]+)/reject$', { methods = POST, needs = 'approver', run = api.reject } },
 }
 
@@ -113,7 +128,9 @@ end
 local function read_body(request)
   if request.body == '' then return {} end
   local kind = (request.headers['content-type'] or ''):lower()
-  if not kind:find '^application/json' then return nil, 415, 'the Content-Type must be application/json' end
+  if not kind:find '^application/json' then
+    return nil, 415, 'the Content-Type must be application/json'
+  end
   local body, message = json.decode(request.body)
   if type(body) ~= 'table' then return nil, 400, message or 'a JSON object is expected' end
   return body
@@ -122,7 +139,8 @@ end
 local function run_api(engine, route, request, id, identity)
   local body, status, message = read_body(request)
   if not body then return failure(status, message) end
-  local data, refusal = route.run(engine, { fields = http.parse_form(request.query), body = body, id = id,
+  local data,
+    refusal = route.run(engine, { fields = http.parse_form(request.query), body = body, id = id,
     identity = identity, via = request.headers['x-perigee-client'] == 'cli' and 'cli' or 'api' })
   if data == nil then return failure(refusal.status, refusal.message) end
   return success(data)
@@ -138,7 +156,8 @@ function routes.handler(engine)
     local route, id = find(request.path)
     if not route then return failure(404, ('there is nothing at %s'):format(request.path)) end
     if not route.methods[request.method] then
-      local response = failure(405, ('%s takes %s'):format(request.path, methods_text(route.methods)))
+      local response = failure(405,
+        ('%s takes %s'):format(request.path, methods_text(route.methods)))
       response.headers.Allow = methods_text(route.methods)
       return response
     end

@@ -144,7 +144,7 @@ static int l_start(lua_State *L) /* (run, chunk, path) */
 static int start(struct state **s, struct host *host, struct test_heap *h, struct run *run,
                  const char *path)
 {
-    static const luaL_Reg none[] = {{NULL, NULL}};
+    static const luaL_Reg *const none[] = {NULL};
     assert_int_equal(loop_open(&host->loop), 0);
     assert_int_equal(state_open(s, host, none), 0);
     lua_State *L = (*s)->L;
