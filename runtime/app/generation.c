@@ -1,6 +1,7 @@
 #include "app/generation.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,4 +196,6 @@ void generation_close(struct generation *g)
     list_remove(&g->link);
     state_close(g->state);
     free(g);
+    malloc_trim(
+        0); /* thousands of small pieces: glibc would keep them, and the process look leaky */
 }

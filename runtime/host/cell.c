@@ -346,6 +346,19 @@ static int deliver(struct cell *c, lua_State *to, int n, const char *what, struc
     return -EINVAL;
 }
 
+/* They live on in the engine. The fields are there, so that this needs no memory. */
+static void forget_declarations(struct cell *c)
+{
+    lua_rawgetp(c->L, LUA_REGISTRYINDEX, &declared_key);
+    for (lua_pushnil(c->L); lua_next(c->L, -2);) { /* declared name value */
+        lua_pop(c->L, 1);
+        lua_pushvalue(c->L, -1);
+        lua_pushnil(c->L);
+        lua_rawset(c->L, -4); /* declared name */
+    }
+    lua_settop(c->L, 0);
+}
+
 int cell_run(struct cell *c, const char *source, size_t len, const struct budget_limits *limits,
              lua_State *to, struct fault *f)
 {
@@ -356,7 +369,10 @@ int cell_run(struct cell *c, const char *source, size_t len, const struct budget
     c->loading = false;
     lua_settop(c->L, 0);
     lua_rawgetp(c->L, LUA_REGISTRYINDEX, &declared_key);
-    if (deliver(c, to, 1, "the file's declarations", &late) == 0) return rc;
+    if (deliver(c, to, 1, "the file's declarations", &late) == 0) {
+        forget_declarations(c);
+        return rc;
+    }
     lua_pushnil(to);
     if (rc == 0) *f = late;
     return -EINVAL;

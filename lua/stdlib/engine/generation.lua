@@ -159,7 +159,9 @@ end
 ---@return string[]? problems  empty when nothing has changed
 ---@return string? kind        of what is wrong: "config", "rules" or "start"
 function generation.build(path, active)
+  collectgarbage 'stop' -- nearly all that is made here stays; what does not goes with the first cycle
   local read, problems, kind = generation.read(path)
+  collectgarbage 'restart'
   if not read then return nil, problems, kind end
   if read.digest == active then return nil, {}, 'unchanged' end
   local values = read.config

@@ -15,7 +15,7 @@ local beneath = {}
 for name, value in next, _G do beneath[name] = value end
 
 local vocabulary = stdlib('rules.vocabulary', beneath)()
-local functions, declarations, files = {}, {}, {}
+local functions, declared = {}, { declarations = {}, files = {} }
 local unfinished = {} -- references that no declaration has used yet, and the files they are in
 
 -- -- values ---------------------------------------------------------------------------------------
@@ -62,6 +62,7 @@ local function declaration(kind)
         error(('%s "%s" takes a table { … }, not %s'):format(kind, name, article(type(body))), 2)
       end
       unfinished[reference] = nil
+      local declarations = declared.declarations
       declarations[#declarations + 1] = { kind = kind, name = name, line = line, file = file,
         body = pack(body, ('%s "%s"'):format(kind, name), 0) }
     end })
@@ -133,7 +134,7 @@ function words.require(name)
   if loaded[name] ~= nil then return loaded[name] end
   local source, path, digest = file_of(name)
   if not source then error(('cannot require "%s": %s'):format(name, path), 2) end
-  files[path] = digest
+  declared.files[path] = digest
   local chunk, message = compile(source, path)
   if not chunk then error(message, 0) end
   return run_module(name, chunk)
@@ -176,4 +177,4 @@ local function run(source, name)
   end
 end
 
-return run, functions, { declarations = declarations, files = files }
+return run, functions, declared
