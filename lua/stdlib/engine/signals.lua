@@ -58,6 +58,13 @@ local function drop_pending(series)
   series.state, series.active_at = 'inactive', nil
 end
 
+--- A reload has raised hold_for: what fires too early by the new one waits once more.
+local function take_back(series, ts, hold_for)
+  if ts - series.active_at >= hold_for then return end
+  series.state, series.fired_at, series.firing_to = 'pending', nil, ts
+  series.keep_firing_since = nil
+end
+
 --- A series that is an anomaly now.
 local function active(series, ts, hold_for)
   series.keep_firing_since = nil
@@ -67,20 +74,21 @@ local function active(series, ts, hold_for)
   end
   if series.state == 'pending' and ts - series.active_at >= hold_for then
     series.state, series.fired_at, series.firing_from, series.firing_to = 'firing', ts, ts, nil
-  -- a reload has raised hold_for
-  elseif series.state == 'firing' and ts - series.active_at < hold_for then
-    series.state, series.fired_at, series.firing_to = 'pending', nil, ts
+  elseif series.state == 'firing' then
+    take_back(series, ts, hold_for)
   end
 end
 
 --- A series that is none.
-local function quiet(series, ts, keep_firing_for, why)
+local function quiet(series, ts, def, why)
   if series.state == 'pending' then
     drop_pending(series)
   elseif series.state == 'firing' then
-    if keep_firing_for > 0 then
+    if def.keep_firing_for > 0 then
       series.keep_firing_since = series.keep_firing_since or ts
-      if ts - series.keep_firing_since < keep_firing_for then return end
+      if ts - series.keep_firing_since < def.keep_firing_for then
+        return take_back(series, ts, def.hold_for)
+      end
     end
     resolve(series, ts, why)
   end
@@ -111,7 +119,7 @@ function signals.step(state, def, ts, observations, partial)
     if series.condition == 'anomaly' then
       active(series, ts, def.hold_for)
     else
-      quiet(series, ts, def.keep_firing_for, series.condition)
+      quiet(series, ts, def, series.condition)
     end
     next_series[key] = series
   end
@@ -122,7 +130,7 @@ function signals.step(state, def, ts, observations, partial)
       if not partial then
         series.condition, series.anomaly_score, series.confidence = 'no_data', nil, nil
         series.reason, series.value = 'no data', nil
-        quiet(series, ts, def.keep_firing_for, 'no_data')
+        quiet(series, ts, def, 'no_data')
       end
       local told = series.firing_to and ts - series.firing_to < (def.keep_resolved
         or signals.KEEP_RESOLVED)
