@@ -93,7 +93,8 @@ function M.compile(text, options)
   end
   local trees, problem = parse.parse(name, text, known, VARIABLES)
   if not trees then return nil, problem end
-  return setmetatable({ name = name, text = text, trees = trees, patterns = { n = 0 } }, Compiled)
+  local patterns = { compiled = {}, n = 0 }
+  return setmetatable({ name = name, text = text, trees = trees, patterns = patterns }, Compiled)
 end
 
 return M

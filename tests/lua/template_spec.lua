@@ -196,6 +196,14 @@ describe('template', function()
     end)
   end)
 
+  it('keeps patterns, whatever their names', function()
+    for _, pattern in ipairs { 'n', 'compiled', '__index' } do
+      local compiled = assert(template.compile('{{ match $labels.p "n" }}'))
+      local data = { labels = { p = pattern }, value = 1 }
+      for _ = 1, 2 do assert.equal(tostring(pattern == 'n'), compiled:expand(data)) end
+    end
+  end)
+
   it('can be expanded again and again, and remembers nothing', function()
     local compiled = assert(template.compile '{{ $value }}{{ $value = "changed" }}')
     for i = 1, 3 do assert.equal(tostring(i), compiled:expand { labels = {}, value = i }) end

@@ -171,10 +171,10 @@ local REGEX_COST = 200 -- steps: one may take a few ms
 local function compiled(run, pattern)
   run:charge(REGEX_COST)
   local kept = run.patterns
-  if kept[pattern] then return kept[pattern] end
+  if kept.compiled[pattern] then return kept.compiled[pattern] end
   local re, message = regex.compile(pattern)
   if not re then return nil, message end
-  if kept.n < MAX_KEPT then kept[pattern], kept.n = re, kept.n + 1 end
+  if kept.n < MAX_KEPT then kept.compiled[pattern], kept.n = re, kept.n + 1 end
   return re
 end
 

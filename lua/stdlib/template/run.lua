@@ -17,7 +17,7 @@ local ANY = values.nil_any.type.name
 ---@field data table          what the caller gave
 ---@field functions table<string, template.Function>
 ---@field trees table<string, template.Tree>
----@field patterns table      compiled ones; n: how many
+---@field patterns table      compiled: those kept, by their text; n: how many
 ---@field tree template.Tree  the one that is walked
 ---@field node template.Node  for messages
 ---@field names string[]      the variables, innermost last
