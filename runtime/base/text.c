@@ -54,13 +54,31 @@ void text_free(struct text *t)
     *t = (struct text){.limit = t->limit};
 }
 
+/* "d.ddde-05" becomes the next decimal of as many digits; all nines become 0, which is no answer.
+ */
+static void step_up(char *decimal)
+{
+    for (char *at = strchr(decimal, 'e'); at-- > decimal;) {
+        if (*at == '.') continue;
+        *at = *at == '9' ? '0' : (char)(*at + 1);
+        if (*at != '0') return;
+    }
+}
+
 int text_shortest(double x, char digits[20], int *exponent)
 {
     /* One precision after the other until it reads back: at most 17 tries, nearly always 1 to 3
      * for the numbers people write, and no table to get wrong. */
     char buffer[40];
+    int ignored;
+    bool is_power_of_two = frexp(fabs(x), &ignored) == 0.5;
     for (int precision = 1; precision <= 17; precision++) {
         snprintf(buffer, sizeof buffer, "%.*e", precision - 1, fabs(x));
+        if (strtod(buffer, NULL) == fabs(x)) break;
+        if (!is_power_of_two) continue;
+        /* Its neighbour below is half as far as the one above: where the nearest decimal lies below
+         * and reads back as that neighbour, the one above it may still read back as x. */
+        step_up(buffer);
         if (strtod(buffer, NULL) == fabs(x)) break;
     }
     int n = 0;
