@@ -96,8 +96,8 @@ end
 for _, s in ipairs {
   'hello world', "it's o'clock", 'foo-bar foo_bar foo.bar', 'ÉCOLE été Łódź', 'straße ß ẞ',
   'ǆ ǅ Ǆ ǉ ǳ', 'ა Ა', 'ΑΣ ας σ', 'ı İ i I', 'ſ K Å ω',
-  'µ µ', '日本 go', '1st 2ND', '\u{a0}x\u{2003}y\u{3000}z\u{200b}w', 'ꙋ ꭰ Ꭰ ᲀ', '𐐨 𐐀 𞤢', 'a\tb\nc',
-  '', '…quoted “x”', 'ÿ Ÿ ŉ ǰ',
+  'µ µ', '日本 go', '1st 2ND', '\u{a0}x\u{2003}y\u{3000}z\u{200b}w', 'ꙋ ꭰ Ꭰ ᲀ',
+  '𐐨 𐐀 𞤢', 'a\tb\nc', '', '…quoted “x”', 'ÿ Ÿ ŉ ǰ',
 } do
   case(all('{{ title @ }}|{{ toUpper @ }}|{{ toLower @ }}', q(s)))
   case(all('{{ html @ }}|{{ js @ }}|{{ urlquery @ }}|{{ graphLink @ }}|{{ tableLink @ }}', q(s)))
