@@ -8,6 +8,7 @@ local RANK = {}
 for i, unit in ipairs(ORDER) do RANK[unit] = i end
 
 local EXPECTED = 'expected a duration such as "30s", "5m" or "1h30m"'
+local LONGEST = 9223372036 -- seconds; Prometheus keeps 64 bits of nanoseconds
 
 --- Seconds of a Prometheus duration: whole numbers with units, largest first, or a bare "0".
 ---@param text string
@@ -27,11 +28,13 @@ function units.duration(text)
     if RANK[unit] <= rank then
       return nil, ('units go from large to small, each once: "%s"'):format(text)
     end
-    if #digits > 12 then return nil, ('"%s" is too long a time'):format(text) end
-    seconds, at, rank = seconds + tonumber(digits) * SECONDS[unit], after, RANK[unit]
+    -- As a float: a number with a hundred digits must not come round to a short time.
+    local part = tonumber(digits .. '.0') * SECONDS[unit]
+    if seconds + part > LONGEST then return nil, ('"%s" is too long a time'):format(text) end
+    seconds, at, rank = seconds + part, after, RANK[unit]
   end
   if rank == 0 then return nil, EXPECTED .. ', not an empty text' end
-  return seconds
+  return math.tointeger(seconds) or seconds
 end
 
 --- The duration's text as Prometheus prints it: weeks and years only where they divide exactly.
@@ -62,10 +65,11 @@ function units.bytes(text)
   if math.type(text) == 'integer' and text >= 0 then return text end
   local digits, suffix = tostring(text):match('^(%d+)(%a*)$')
   local size = SIZES[suffix]
-  if not size or #digits > 12 then
+  local bytes = size and tonumber(digits .. '.0') * size
+  if not bytes or bytes > 2 ^ 53 then
     return nil, ('expected a size such as 65536, "64Ki" or "1M", not "%s"'):format(tostring(text))
   end
-  return math.tointeger(tonumber(digits) * size)
+  return math.tointeger(bytes)
 end
 
 --- A number for a person: four significant digits, an SI prefix.
@@ -74,9 +78,12 @@ end
 function units.number_text(x)
   if x ~= x then return 'NaN' end
   local size = math.abs(x)
-  if size == 0 or size >= 0.001 and size < 10000 then return ('%.4g'):format(x) end
+  if size == 0 or size >= 0.001 and size < 9999.5 then return ('%.4g'):format(x) end
   for _, step in ipairs { { 1e12, 'T' }, { 1e9, 'G' }, { 1e6, 'M' }, { 1e3, 'k' } } do
-    if size >= step[1] and size < 1e15 then return ('%.4g%s'):format(x / step[1], step[2]) end
+    -- 999,950 has four digits of "1000k": what rounds up to the next prefix has that one.
+    if size >= 0.99995 * step[1] and size < 1e15 then
+      return ('%.4g%s'):format(x / step[1], step[2])
+    end
   end
   return ('%.4g'):format(x)
 end
