@@ -243,13 +243,17 @@ function incidents.acknowledge(engine, id, who)
   end)
 end
 
---- Which episode of an incident a playbook has been asked about; the engine asks once an episode.
-function incidents.considered(incident, playbook) return (incident.considered or {})[playbook] ==
-  incident.episode end
+--- Whether a playbook has been asked about this episode of an incident; the engine asks once an
+--- episode, and once more when what was refused for its partial data rests on whole data.
+function incidents.considered(incident, playbook)
+  local episode = (incident.considered or {})[playbook]
+  return episode == incident.episode or incident.partial == true and episode == -incident.episode
+end
 
-function incidents.mark_considered(store, incident, playbook)
+---@param refused boolean  for its partial data
+function incidents.mark_considered(store, incident, playbook, refused)
   incident.considered = incident.considered or {}
-  incident.considered[playbook] = incident.episode
+  incident.considered[playbook] = refused and -incident.episode or incident.episode
   write(store, incident)
 end
 

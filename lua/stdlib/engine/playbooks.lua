@@ -88,7 +88,7 @@ function playbooks.make(engine, def, event, about)
   local refusal = trust ~= 'recommend' and guardrails.at_planning(engine, p)
   if refusal then
     metrics.blocked:add(1, refusal.gate)
-    p.state, p.reason = 'blocked', refusal.message
+    p.state, p.reason, p.gate = 'blocked', refusal.message, refusal.gate
   end
   supersede(engine, p)
   return plans.create(engine, p)
@@ -103,10 +103,11 @@ local function consider(engine, incident)
       and not incidents.considered(incident, def.name) then
       engine.store:transaction(function()
         local view = incidents.view(engine.store, incident)
-        playbooks.make(engine, def, { trigger = 'incident', incident = view, labels = view.labels,
-          time = clock.now() },
+        local p = playbooks.make(engine, def,
+          { trigger = 'incident', incident = view, labels = view.labels, time = clock.now() },
           { target = incident.group_key, incident_id = incident.id, partial = incident.partial })
-        incidents.mark_considered(engine.store, incident, def.name)
+        local refused = incident.partial and p and p.gate == 'partial_data'
+        incidents.mark_considered(engine.store, incident, def.name, refused)
       end)
     end
   end
