@@ -39,18 +39,27 @@ function audit.append(store, kind, fields)
   end)
 end
 
+--- A record; of one whose text is not what this program writes, only which one it is.
+local function read(row)
+  local record = json.decode(row.record)
+  local ok, text = pcall(json.encode, record)
+  if type(record) ~= 'table' or not ok or text ~= row.record or record.sequence ~= row.sequence then
+    record = { sequence = row.sequence, unreadable = true }
+  end
+  record.hash = row.hash
+  return record
+end
+
 --- Records from `after` on, oldest first, each with its hash.
 ---@param store perigee.Store
 ---@param after integer  a sequence number
 ---@param limit integer
 function audit.list(store, after, limit)
   local out = json.array()
-  for i, row in ipairs(
-    store:rows('select record, hash from audit where sequence > ? order by sequence limit ?',
-    after, limit)) do
-    out[i] = json.decode(row.record)
-    out[i].hash = row.hash
-  end
+  local rows = store:rows(
+    'select sequence, record, hash from audit where sequence > ? order by sequence limit ?', after,
+    limit)
+  for i, row in ipairs(rows) do out[i] = read(row) end
   return out
 end
 
