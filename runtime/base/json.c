@@ -5,56 +5,64 @@
 #include <stdint.h>
 #include <string.h>
 
-/* cJSON ends a string at an escaped NUL and says nothing: two texts would look the same. */
-static bool has_escaped_nul(const char *text, size_t len)
+/* cJSON ends a string at a NUL, escaped or not, and says nothing: two texts would look the same. */
+static const char *find_nul(const char *text, size_t len)
 {
-    const char *at = text, *end = text + len;
+    const char *at = text, *end = text + len, *raw = memchr(text, '\0', len);
     while ((at = memmem(at, (size_t)(end - at), "\\u0000", 6)) != NULL) {
         size_t before = 0;
         while (at - before > text && at[-(ptrdiff_t)before - 1] == '\\') before++;
-        if (before % 2 == 0) return true;
+        if (before % 2 == 0) return at;
         at += 6;
     }
-    return false;
+    return raw;
+}
+
+static const char *find_no_utf8(const char *text, size_t len)
+{
+    size_t i = 0, n;
+    while (i < len && (n = text_utf8_char(text + i, len - i)) > 0) i += n;
+    return text + i;
+}
+
+static cJSON *fail_at(const char *text, const char *at, const char *what, struct err *e)
+{
+    int line = 1, column = 1;
+    for (const char *p = text; p < at; p++) {
+        column = *p == '\n' ? 1 : column + 1;
+        line += *p == '\n';
+    }
+    err_set(e, -EINVAL, "%s at line %d, column %d", what, line, column);
+    return NULL;
 }
 
 cJSON *json_parse(const char *text, size_t len, struct err *e)
 {
-    if (has_escaped_nul(text, len)) {
-        err_set(e, -EINVAL, "JSON with a NUL character (\\u0000) is not accepted");
-        return NULL;
-    }
-    if (!text_is_utf8(text, len)) {
-        err_set(e, -EINVAL, "JSON is not valid UTF-8");
-        return NULL;
-    }
-    /* cJSON reads at most len bytes, wants no NUL, and stops at its own nesting limit of 1,000. */
-    const char *end = text;
+    const char *nul = find_nul(text, len), *end = text;
+    if (nul != NULL) return fail_at(text, nul, "JSON may not have a NUL character", e);
+    if (!text_is_utf8(text, len))
+        return fail_at(text, find_no_utf8(text, len), "JSON is not valid UTF-8", e);
+    /* cJSON reads at most len bytes, and stops at its own nesting limit of 1,000. */
     cJSON *value = cJSON_ParseWithLengthOpts(text, len, &end, 0);
     if (value != NULL) {
-        while (end < text + len && strchr(" \t\r\n", *end) != NULL && *end != '\0') end++;
+        while (end < text + len && strchr(" \t\r\n", *end) != NULL) end++;
         if (end == text + len) return value;
         cJSON_Delete(value);
     }
-    int line = 1, column = 1;
-    for (const char *p = text; p < end && p < text + len; p++) {
-        column = *p == '\n' ? 1 : column + 1;
-        line += *p == '\n';
-    }
-    err_set(e, -EINVAL, "invalid JSON at line %d, column %d", line, column);
-    return NULL;
+    return fail_at(text, end < text + len ? end : text + len, "invalid JSON", e);
 }
 
 void json_add_string(struct text *t, const char *s, size_t len)
 {
     static const char short_form[] = "btn?fr"; /* 0x08 to 0x0d; 0x0b has none */
-    bool utf8 = text_is_utf8(s, len);
     text_addc(t, '"');
-    size_t plain = 0; /* bytes from s[i - plain] on that go out as they are */
-    for (size_t i = 0; i < len; i++) {
+    size_t plain = 0; /* bytes before s[i] that go out as they are */
+    for (size_t i = 0, n = 1; i < len; i += n) {
         unsigned char c = (unsigned char)s[i];
-        if (c >= 0x20 && c != '"' && c != '\\' && (c < 0x80 || utf8)) {
-            plain++;
+        size_t bytes = text_utf8_char(s + i, len - i);
+        n = bytes > 0 ? bytes : 1;
+        if (c >= 0x20 && c != '"' && c != '\\' && bytes > 0) {
+            plain += bytes;
             continue;
         }
         text_add(t, s + i - plain, plain);

@@ -116,27 +116,27 @@ const char *text_number(double x, char out[TEXT_NUMBER])
     return out;
 }
 
+size_t text_utf8_char(const char *s, size_t len)
+{
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    const unsigned char *p = (const unsigned char *)s;
+    if (*p < 0x80) return 1;
+    size_t more = *p >= 0xf0 ? 3 : *p >= 0xe0 ? 2 : 1;
+    if (*p < 0xc2 || *p > 0xf4 || len <= more) return 0;
+    uint32_t code = *p & (0x3fu >> more);
+    for (size_t i = 1; i <= more; i++) {
+        if ((p[i] & 0xc0) != 0x80) return 0;
+        code = code << 6 | (p[i] & 0x3fu);
+    }
+    bool is_surrogate = code >= 0xd800 && code < 0xe000;
+    return code < least[more] || code > 0x10ffff || is_surrogate ? 0 : more + 1;
+}
+
 bool text_is_utf8(const char *s, size_t len)
 {
-    const unsigned char *p = (const unsigned char *)s, *end = p + len;
-    while (p < end) {
-        if (*p < 0x80) {
-            p++;
-            continue;
-        }
-        int more = *p >= 0xf0 ? 3 : *p >= 0xe0 ? 2 : 1;
-        if (*p < 0xc2 || *p > 0xf4 || end - p <= more) return false;
-        uint32_t code = *p & (0x3fu >> more);
-        for (int i = 1; i <= more; i++) {
-            if ((p[i] & 0xc0) != 0x80) return false;
-            code = code << 6 | (p[i] & 0x3fu);
-        }
-        static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-        if (code < least[more] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-            return false;
-        p += more + 1;
-    }
-    return true;
+    size_t n = 1;
+    for (size_t i = 0; i < len && n > 0; i += n) n = text_utf8_char(s + i, len - i);
+    return n > 0;
 }
 
 size_t text_distance(const char *a, const char *b)

@@ -30,6 +30,8 @@ const char *text_number(double x, char out[TEXT_NUMBER]);
 int text_shortest(double x, char digits[20], int *exponent);
 
 bool text_is_utf8(const char *s, size_t len); /* no surrogates, no overlong forms */
+/* Bytes of the character that s[0..len) begins with, 1 to 4; 0 where that is no UTF-8. len > 0. */
+size_t text_utf8_char(const char *s, size_t len);
 
 /* Levenshtein's distance, for "did you mean"; both at most 64 bytes, else 64. */
 size_t text_distance(const char *a, const char *b);
