@@ -136,16 +136,22 @@ static const struct {
     {{0xf4, 0x80, 0x80, 0x80}, {0xf4, 0x8f, 0xbf, 0xbf}, 4},
 };
 
-static bool slow_is_utf8(const unsigned char *s, size_t len)
+static size_t slow_char(const unsigned char *s, size_t len)
 {
-    if (len == 0) return true;
     for (size_t r = 0; r < COUNT(well_formed); r++) {
         size_t i = 0, n = well_formed[r].len;
         while (i < n && i < len && s[i] >= well_formed[r].from[i] && s[i] <= well_formed[r].to[i])
             i++;
-        if (i == n) return slow_is_utf8(s + n, len - n);
+        if (i == n) return n;
     }
-    return false;
+    return 0;
+}
+
+static bool slow_is_utf8(const unsigned char *s, size_t len)
+{
+    if (len == 0) return true;
+    size_t n = slow_char(s, len);
+    return n > 0 && slow_is_utf8(s + n, len - n);
 }
 
 TEST(utf8_is_what_the_unicode_standard_calls_well_formed)
@@ -170,6 +176,8 @@ TEST(utf8_of_four_bytes_is_what_the_unicode_standard_calls_well_formed)
                              edges[i / N / N / N]};
         for (size_t len = 0; len <= 4; len++)
             assert_true(text_is_utf8((char *)s, len) == slow_is_utf8(s, len));
+        for (size_t len = 1; len <= 4; len++)
+            assert_int_equal(text_utf8_char((char *)s, len), slow_char(s, len));
     }
 }
 
