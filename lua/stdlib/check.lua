@@ -17,13 +17,21 @@ local function article(type_name)
   return (type_name:find('^[aeiou]') and 'an ' or 'a ') .. type_name
 end
 
+--- A text in quotes, for a message: one line of it, and not too much.
+local function quoted(text)
+  if #text > 60 then
+    local cut = 57
+    while cut > 53 and text:find('^[\x80-\xBF]', cut + 1) do cut = cut - 1 end
+    text = text:sub(1, cut) .. '…'
+  end
+  return ('"%s"'):format((text:gsub('%c+', ' ')))
+end
+
 local function expected(what, value)
   if value == nil then return 'expected ' .. what end
   local shown = article(type(value))
   if type(value) == 'table' and value.kind == 'function' then shown = 'a function' end
-  if type(value) == 'string' then
-    shown = ('"%s"'):format(#value > 60 and value:sub(1, 57) .. '…' or value)
-  end
+  if type(value) == 'string' then shown = quoted(value) end
   if type(value) == 'number' or type(value) == 'boolean' then shown = tostring(value) end
   return ('expected %s, not %s'):format(what, shown)
 end
@@ -57,10 +65,12 @@ function check.number(default, limits)
   if limits.above then what = what .. ' above ' .. limits.above end
   if limits.min then what = what .. ' of at least ' .. limits.min end
   if limits.max then
-    what = ('%s%s at most %g'):format(what, limits.min and ' and' or ' of', limits.max)
+    local joint = (limits.min or limits.above) and ' and' or ' of'
+    what = ('%s%s at most %g'):format(what, joint, limits.max)
   end
   return rule(default, function(v)
-    if type(v) ~= 'number' or v ~= v or (limits.integer and math.tointeger(v) == nil)
+    if type(v) ~= 'number' or v ~= v or math.abs(v) == math.huge
+        or (limits.integer and math.tointeger(v) == nil)
         or (limits.min and v < limits.min) or (limits.max and v > limits.max)
         or (limits.above and v <= limits.above) then
       return expected(what, v)
@@ -200,10 +210,10 @@ end
 ---@param known string[]
 ---@return string?
 function check.nearest(name, known)
-  local best, least = nil, math.max(2, #name // 3) + 1
+  local best, least = nil, (#name < 4 and 1 or math.max(2, #name // 3)) + 1
   for _, candidate in ipairs(known) do
     if math.abs(#candidate - #name) < least then
-      local d = distance(name:sub(1, 64), candidate:sub(1, 64))
+      local d = distance(name:sub(1, 64):lower(), candidate:sub(1, 64):lower())
       if d < least then best, least = candidate, d end
     end
   end
@@ -221,9 +231,16 @@ end
 --- The words for a name that is not known.
 function check.unknown(what, name, known)
   local near = check.nearest(tostring(name), known)
-  return ('unknown %s "%s"'):format(what, tostring(name))
+  return ('unknown %s %s'):format(what, quoted(tostring(name)))
     .. (near and ('; did you mean "%s"?'):format(near)
     or (#known <= 12 and '; known are ' .. table.concat(known, ', ') or ''))
+end
+
+--- Where a problem is, as one text to sort by. A script's table can have keys of any type.
+local function place(problem)
+  local steps = {}
+  for i, step in ipairs(problem.path) do steps[i] = tostring(step) end
+  return table.concat(steps, '.')
 end
 
 --- All options with their defaults, and everything that is wrong with them.
@@ -260,7 +277,7 @@ function check.apply(options, spec)
     end
   end
   table.sort(problems, function(a, b)
-    local x, y = table.concat(a.path, '.'), table.concat(b.path, '.')
+    local x, y = place(a), place(b)
     if x ~= y then return x < y end
     return a.message < b.message
   end)
@@ -272,7 +289,7 @@ end
 function check.words(problem)
   local where = ''
   for i, step in ipairs(problem.path) do
-    where = where .. (type(step) == 'number' and ('[%d]'):format(step) or (i > 1 and '.' or '')
+    where = where .. (type(step) == 'number' and ('[%s]'):format(step) or (i > 1 and '.' or '')
       .. tostring(step))
   end
   if where == '' or problem.message:find('^unknown ') then return problem.message end
