@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -44,60 +45,87 @@ int log_level_of(const char *name)
     return -1;
 }
 
-/* Text from elsewhere must not break the line, nor the terminal of who reads it. */
+/* Text from elsewhere must not break the line, nor the terminal of who reads it: the bytes at s
+ * that may be shown as they are; 0 where they are a control character (those above 0x7f too) or no
+ * UTF-8. */
+static size_t printable(const char *s, size_t len)
+{
+    size_t n = text_utf8_char(s, len);
+    unsigned char first = (unsigned char)s[0];
+    bool is_c1 = n == 2 && first == 0xc2 && (unsigned char)s[1] < 0xa0;
+    return first < 0x20 || first == 0x7f || is_c1 ? 0 : n;
+}
+
+static bool is_plain(const char *s, size_t len)
+{
+    size_t i = 0, n;
+    if (len == 0 || strpbrk(s, " =\"\\") != NULL) return false;
+    while (i < len && (n = printable(s + i, len - i)) > 0) i += n;
+    return i == len;
+}
+
 static void add_quoted(struct text *t, const char *s, bool json)
 {
     size_t len = strlen(s);
-    bool plain = !json && len > 0 && strpbrk(s, " =\"\\") == NULL;
-    for (size_t i = 0; plain && i < len; i++) plain = (unsigned char)s[i] > 0x20 && s[i] != 0x7f;
-    if (plain) {
+    if (!json && is_plain(s, len)) {
         text_add(t, s, len);
         return;
     }
-    bool utf8 = text_is_utf8(s, len);
     text_addc(t, '"');
-    for (const unsigned char *p = (const unsigned char *)s; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            text_addf(t, "\\%c", *p);
-        else if (*p == '\n')
-            text_adds(t, "\\n");
-        else if (*p == '\t')
-            text_adds(t, "\\t");
-        else if (*p < 0x20 || *p == 0x7f)
-            text_addf(t, "\\u%04x", *p);
-        else if (*p >= 0x80 && !utf8)
-            text_adds(t, "\\ufffd");
+    for (size_t i = 0, n; i < len; i += n) {
+        unsigned char c = (unsigned char)s[i];
+        n = printable(s + i, len - i);
+        if (c == '"' || c == '\\') text_addc(t, '\\');
+        if (n > 0) {
+            text_add(t, s + i, n);
+            continue;
+        }
+        n = text_utf8_char(s + i, len - i);
+        if (c == '\n' || c == '\t')
+            text_adds(t, c == '\n' ? "\\n" : "\\t");
         else
-            text_addc(t, (char)*p);
+            text_addf(t, "\\u%04x", n == 0 ? 0xfffd : n == 2 ? (unsigned char)s[i + 1] : c);
+        if (n == 0) n = 1;
     }
     text_addc(t, '"');
 }
 
+/* The length of the longest secret that s begins with; 0 if with none. */
+static size_t secret_at(const char *s)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < n_secrets; i++) {
+        if (secrets[i][0] != s[0]) continue;
+        size_t len = strlen(secrets[i]);
+        if (len > longest && strncmp(s, secrets[i], len) == 0) longest = len;
+    }
+    return longest;
+}
+
+/* Before anything is escaped: so it does not matter what stands around the secret. */
+static void redact(struct text *t, const char *s)
+{
+    for (size_t n; *s; s += n > 0 ? n : 1) {
+        n = secret_at(s);
+        if (n > 0)
+            text_adds(t, "[redacted]");
+        else
+            text_addc(t, *s);
+    }
+}
+
 static void add_field(struct text *t, const char *key, const char *value)
 {
+    struct text clean = {0};
+    redact(&clean, value);
     if (as_json) {
         text_addf(t, "%s\"%s\":", t->len > 0 ? "," : "{", key);
     } else {
         text_addf(t, "%s%s=", t->len > 0 ? " " : "", key);
     }
-    add_quoted(t, value, as_json);
-}
-
-static void redact(struct text *t)
-{
-    static const char cover[] = "[redacted]";
-    for (size_t i = 0; i < n_secrets; i++) {
-        const char *found;
-        size_t len = strlen(secrets[i]);
-        while (t->data != NULL && (found = strstr(t->data, secrets[i])) != NULL) {
-            struct text clean = {0};
-            text_add(&clean, t->data, (size_t)(found - t->data));
-            text_adds(&clean, cover);
-            text_adds(&clean, found + len);
-            text_free(t);
-            *t = clean;
-        }
-    }
+    add_quoted(t, clean.data != NULL ? clean.data : "", as_json);
+    t->failed = t->failed || clean.failed;
+    text_free(&clean);
 }
 
 static void write_line(struct text *t)
@@ -126,7 +154,6 @@ void log_write(enum log_level level, const char *message, const struct log_field
     for (; fields != NULL && fields->key != NULL; fields++)
         if (fields->value != NULL) add_field(&line, fields->key, fields->value);
     if (as_json) text_addc(&line, '}');
-    redact(&line);
     if (!line.failed) write_line(&line);
     pthread_mutex_unlock(&lock);
     text_free(&line);
@@ -142,22 +169,24 @@ void log_printf(enum log_level level, const char *format, ...)
     log_write(level, message, NULL);
 }
 
+static void keep_secret(const char *value)
+{
+    for (size_t i = 0; i < n_secrets; i++)
+        if (strcmp(secrets[i], value) == 0) return;
+    secrets = xrealloc(secrets, n_secrets + 1, sizeof *secrets);
+    secrets[n_secrets++] = xstrdup(value);
+}
+
 void log_secret(const char *value)
 {
-    /* What add_quoted() would write is what must be found, so the quoted form is kept. */
     if (strlen(value) < 6) return;
-    struct text quoted = {0};
+    struct text quoted = {0}; /* a message may show a piece of JSON with the secret in it */
     add_quoted(&quoted, value, true);
+    require(!quoted.failed);
+    quoted.data[quoted.len - 1] = '\0';
     pthread_mutex_lock(&lock);
-    char *secret = xmemdup0(quoted.data + 1, quoted.len - 2);
-    bool known = false;
-    for (size_t i = 0; i < n_secrets; i++) known = known || strcmp(secrets[i], secret) == 0;
-    if (known) {
-        free(secret);
-    } else {
-        secrets = xrealloc(secrets, n_secrets + 1, sizeof *secrets);
-        secrets[n_secrets++] = secret;
-    }
+    keep_secret(value);
+    keep_secret(quoted.data + 1);
     pthread_mutex_unlock(&lock);
     text_free(&quoted);
 }
