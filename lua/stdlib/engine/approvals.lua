@@ -21,14 +21,29 @@ local function decided_text(store, p)
     or ('the plan is %s'):format(p.state)
 end
 
-local function check(store, p, digest, now)
+--- Why a pending plan is of no use any more: what it was made for is over, or a reload has taken
+--- the playbook away, or the right to act.
+local function outdated(engine, p)
+  local incident = p.incident_id
+    and engine.store:row('select state from incidents where id = ?', p.incident_id)
+  if incident and incident.state == 'resolved' then return 'the incident is resolved' end
+  local def = engine.rules.playbooks[p.playbook]
+  if not def then return 'its playbook is declared no more' end
+  if def.trust == 'recommend' or def.trust == 'manual_only' then
+    return ('the playbook\'s trust is now %s'):format(def.trust)
+  end
+end
+
+local function check(engine, p, digest, now)
   if p.trust == 'recommend' then
     return refuse(409, 'the plan is a recommendation; nothing of it runs')
   end
   if p.state == 'expired' or p.state == 'pending' and p.expires_at <= now then
     return refuse(410, 'the time to decide ended at ' .. clock.text(p.expires_at))
   end
-  if p.state ~= 'pending' then return refuse(409, decided_text(store, p)) end
+  if p.state ~= 'pending' then return refuse(409, decided_text(engine.store, p)) end
+  local why = outdated(engine, p)
+  if why then return refuse(409, why) end
   if digest ~= p.digest then
     return refuse(409, 'the digest is not that of the plan: what was shown is not what would run')
   end
@@ -48,7 +63,7 @@ function approvals.decide(engine, id, decision, by)
   return store:transaction(function()
     local p = plans.get(store, id)
     if not p then return refuse(404, 'there is no such plan') end
-    local ok, refusal = check(store, p, by.digest, now)
+    local ok, refusal = check(engine, p, by.digest, now)
     if not ok then
       audit.append(store, 'decision_refused',
         { plan = id, who = by.who, via = by.via, decision = decision,
@@ -82,12 +97,11 @@ function approvals.expire(engine)
   end
 end
 
---- Plans whose incident is over, or which a newer plan has taken the place of.
+--- Plans that are of no use any more.
 function approvals.supersede(engine)
-  local rows = engine.store:rows [[select p.id from plans p join incidents i on i.id = p.incident_id
-    where p.state = 'pending' and i.state = 'resolved']]
-  for _, row in ipairs(rows) do
-    plans.move(engine, row.id, 'pending', 'superseded', { reason = 'the incident is resolved' })
+  for _, row in ipairs(engine.store:rows "select * from plans where state = 'pending'") do
+    local why = outdated(engine, row)
+    if why then plans.move(engine, row.id, 'pending', 'superseded', { reason = why }) end
   end
 end
 
