@@ -86,16 +86,23 @@ local function rule_for(args, rules)
   end
 end
 
-local function allowed(args, config)
-  local rules = config.guardrails.http
-  if not rules or #rules == 0 then return 'guardrails.http allows no request at all' end
-  if not rule_for(args, rules) then
+local function one_allowed(args, config)
+  if not rule_for(args, config.guardrails.http) then
     return ('guardrails.http does not allow %s'):format(target(args))
   end
   local u = http.parse_url(args.url)
   if u.host:find '^169%.254%.' or u.host:find '^fe[89ab]' then
     return 'link-local addresses are refused'
   end
+end
+
+local function allowed(args, config)
+  local rules = config.guardrails.http
+  if not rules or #rules == 0 then return 'guardrails.http allows no request at all' end
+  local why = one_allowed(args, config)
+  if why or not args.revert then return why end
+  why = one_allowed(args.revert, config)
+  return why and 'its revert: ' .. why
 end
 
 local function fits(code, expected)

@@ -3,6 +3,8 @@
 local clock = require 'perigee.clock'
 local file = require 'perigee.file'
 local freeze = require 'engine.freeze'
+local json = require 'perigee.json'
+local plans = require 'engine.plans'
 local registry = require 'actions.registry'
 local units = require 'units'
 
@@ -77,6 +79,20 @@ function gates.playbook_limit(engine, p)
   end
 end
 
+--- The actions of other plans that are being carried out, and that the journal does not have yet.
+local function promised(engine, p)
+  local out = {}
+  local rows = engine.store:rows(
+    "select id, actions from plans where state = 'executing' and id <> ?", p.id)
+  for _, row in ipairs(rows) do
+    local begun = plans.journal_of(engine.store, row.id)
+    for i, action in ipairs(json.decode(row.actions)) do
+      if not begun[i] and registry.get(action.name).changes then out[#out + 1] = action end
+    end
+  end
+  return out
+end
+
 local function changing(p)
   local n = 0
   for _, action in ipairs(p.actions) do n = n + (registry.get(action.name).changes and 1 or 0) end
@@ -86,6 +102,7 @@ end
 function gates.max_actions_per_hour(engine, p)
   local done = engine.store:row([[select count(*) as n from actions where started_at > ?
     and plan_id <> ? and name <> 'verify']], clock.now() - 3600, p.id).n
+  done = done + #promised(engine, p)
   local most, wanted = engine.config.guardrails.max_actions_per_hour, changing(p)
   if done + wanted > most then
     return ('max_actions_per_hour is %d: %d in the last hour, %d more wanted'):format(most, done,
@@ -93,11 +110,21 @@ function gates.max_actions_per_hour(engine, p)
   end
 end
 
+local function target_of(action)
+  local definition = registry.get(action.name)
+  return definition.changes and definition.target and definition.target(action.args) or nil
+end
+
 function gates.target_cooldown(engine, p)
-  local cooldown = engine.config.guardrails.cooldown
+  local cooldown, soon = engine.config.guardrails.cooldown, {}
+  if cooldown == 0 then return end
+  for _, action in ipairs(promised(engine, p)) do soon[target_of(action) or ''] = true end
   for _, action in ipairs(p.actions) do
-    local definition = registry.get(action.name)
-    local target = definition.changes and definition.target and definition.target(action.args)
+    local target = target_of(action)
+    if target and soon[target] then
+      return ('guardrails.cooldown of %s for %s: another plan is about to act on it'):format(
+        units.duration_text(cooldown), target)
+    end
     local row = target and engine.store:row([[select started_at from actions where target = ?
       and plan_id <> ? order by started_at desc limit 1]], target, p.id)
     local left = row and row.started_at + cooldown - clock.now()
