@@ -27,8 +27,6 @@ local function finish(engine, p, state, reason)
   if not plans.move(engine, p.id, 'executing', state, { reason = reason }) then return end
   if state == 'executed' then return end
   set_incident(engine, p, 'open')
-  local incident = p.incident_id and incidents.get(engine.store, p.incident_id)
-  p.incident_labels = incident and incident.labels
   notify.page(engine, p, ('%s: %s'):format(p.playbook, reason))
 end
 
@@ -80,37 +78,43 @@ end
 
 -- -- verification ---------------------------------------------------------------------------------
 
---- Undoes what went before, the last first. Each revert is an action like others, in the journal.
-local function revert_all(engine, p, before)
-  local undone, failed = 0, nil
-  local done, reverted = plans.journal_of(engine.store, p.id)
-  for i = before - 1, 1, -1 do
+--- Undoes what went before a position, the last first. Each revert is an action like others, in the
+--- journal: what was reverted before a crash is not reverted again.
+---@return string words    what came of it
+---@return boolean unknown nobody knows how one of them ended
+local function revert_all(engine, p, position)
+  local refusal
+  for i = position - 1, 1, -1 do
     local action = p.actions[i]
     local definition = registry.get(action.name)
     local args = definition.revert and definition.revert(action.args)
+    local done, reverted = plans.journal_of(engine.store, p.id)
     if args and done[i] and done[i].state == 'succeeded' and not reverted[i] then
-      local outcome = act(engine, p, i, 'revert', { name = action.name, args = args })
-      undone = undone + 1
-      if outcome.result ~= 'succeeded' then failed = failed or outcome end
+      refusal = guardrails.between(engine, p)
+      if refusal then break end
+      act(engine, p, i, 'revert', { name = action.name, args = args })
     end
   end
-  return undone, failed
+  local undone, failed = 0, nil
+  for _, row in pairs(select(2, plans.journal_of(engine.store, p.id))) do
+    undone = undone + 1
+    if row.state ~= 'succeeded' and (not failed or row.state == 'unknown') then failed = row end
+  end
+  local words = ('reverted %d of its actions'):format(undone)
+  if failed then
+    words = ('%s, and that failed: %s'):format(words, json.decode(failed.outcome).message)
+  end
+  if refusal then words = ('%s; not reverted: %s'):format(words, refusal.message) end
+  return words, failed ~= nil and failed.state == 'unknown'
 end
 
-local function verification_failed(engine, p, position, action, args, words)
-  local message = ('verification failed within %s: %s'):format(action.args.within, words)
-  write_outcome(engine, p, position, 'forward', action, { result = 'failed', message = message })
-  if args.otherwise == 'revert' then
-    local refusal = guardrails.between(engine, p)
-    if refusal then
-      return finish(engine, p, 'failed', ('%s; not reverted: %s'):format(message, refusal.message))
-    end
-    local undone, failed = revert_all(engine, p, position)
-    message = ('%s; reverted %d of its actions%s'):format(message, undone,
-      failed and ', and that failed: ' .. failed.message or '')
-    if failed and failed.result == 'unknown' then return finish(engine, p, 'unknown', message) end
+--- What comes of a verification that has failed, now or before a crash.
+local function give_up(engine, p, position, action, message)
+  if plan.arguments(action).otherwise ~= 'revert' then
+    return finish(engine, p, 'failed', message)
   end
-  finish(engine, p, 'failed', message)
+  local words, unknown = revert_all(engine, p, position)
+  finish(engine, p, unknown and 'unknown' or 'failed', ('%s; %s'):format(message, words))
 end
 
 --- One look. True when it has passed; else the plan has ended, or has to be looked at again.
@@ -129,7 +133,9 @@ local function look(engine, p, position, action, row)
     return true
   end
   if clock.now() >= progress.deadline then
-    verification_failed(engine, p, position, action, args, words)
+    local message = ('verification failed within %s: %s'):format(action.args.within, words)
+    write_outcome(engine, p, position, 'forward', action, { result = 'failed', message = message })
+    give_up(engine, p, position, action, message)
     return false
   end
   engine.store:relaxed(function()
@@ -142,9 +148,23 @@ end
 
 -- -- a plan ---------------------------------------------------------------------------------------
 
+--- Whether what a plan was made for still holds: it may have waited while the program was down.
+local function still_wanted(engine, p, incident)
+  if p.expires_at <= clock.now() then
+    plans.move(engine, p.id, 'approved', 'expired', { reason = 'it was not begun in time' })
+    return false
+  end
+  if incident and incident.state == 'resolved' then
+    plans.move(engine, p.id, 'approved', 'superseded', { reason = 'the incident is resolved' })
+    return false
+  end
+  return true
+end
+
 --- The first of a plan: the gates, and the dry run.
 local function begin(engine, p)
   local incident = p.incident_id and incidents.get(engine.store, p.incident_id)
+  if not still_wanted(engine, p, incident) then return false end
   p.partial = incident and incident.partial
   local refusal = guardrails.at_start(engine, p)
   if refusal then
@@ -183,6 +203,10 @@ local function take(engine, p, position, action)
   local row = plans.journal_of(engine.store, p.id)[position]
   local changes = registry.get(action.name).changes
   if row and row.state == 'succeeded' then return true end
+  if row and row.state == 'failed' and not changes then
+    give_up(engine, p, position, action, json.decode(row.outcome).message)
+    return false
+  end
   if row and (changes or row.state ~= 'started') then
     settle(engine, p, position, action, row)
     return false
@@ -200,14 +224,17 @@ local function take(engine, p, position, action)
   return false
 end
 
---- One step of a plan that is due: until it ends, or has to wait.
+--- One step of a plan that is due: until it ends, or has to wait. Between two actions a generation
+--- that is active no more hands it to the one that is, whose configuration may be another.
 ---@param engine table
 ---@param p table  from plans.due()
 function execute.step(engine, p)
+  if engine.stopping then return end
   if p.state == 'approved' and not begin(engine, p) then return end
   if p.state == 'executing' then plans.set_due(engine.store, p.id, clock.now() + LEASE) end
   p.state = 'executing'
   for position, action in ipairs(p.actions) do
+    if engine.stopping then return plans.set_due(engine.store, p.id, clock.now()) end
     if not take(engine, p, position, action) then return end
   end
   finish(engine, p, 'executed', ('all %d actions succeeded'):format(#p.actions))

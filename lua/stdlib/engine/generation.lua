@@ -144,7 +144,10 @@ function Generation:activate(first)
 end
 
 --- Lets what is under way end and begins nothing new.
-function Generation:deactivate() self.scheduler:stop() end
+function Generation:deactivate()
+  self.engine.stopping = true
+  self.scheduler:stop()
+end
 
 function Generation:kill(who)
   local ok, message = file.write(guardrails.kill_file(self.engine.config), who .. '\n')
@@ -159,7 +162,8 @@ end
 ---@return string[]? problems  empty when nothing has changed
 ---@return string? kind        of what is wrong: "config", "rules" or "start"
 function generation.build(path, active)
-  collectgarbage 'stop' -- nearly all that is made here stays; what does not goes with the first cycle
+  -- Nearly all that is made here stays; what does not goes with the first cycle.
+  collectgarbage 'stop'
   local read, problems, kind = generation.read(path)
   collectgarbage 'restart'
   if not read then return nil, problems, kind end

@@ -3,6 +3,7 @@
 local alertmanager = require 'alertmanager'
 local async = require 'async'
 local audit = require 'engine.audit'
+local incidents = require 'engine.incidents'
 local log = require 'log'
 local metrics = require 'engine.metrics'
 
@@ -10,7 +11,7 @@ local notify = {}
 
 --- Calls for a person. Returns at once; Alertmanager is told in a task of its own.
 ---@param engine table
----@param p { id: string, playbook: string, incident_id?: string, incident_labels?: table }
+---@param p { id: string, playbook: string, incident_id?: string }
 ---@param message string
 function notify.page(engine, p, message)
   log.error('a person is needed', { plan = p.id, playbook = p.playbook, incident = p.incident_id,
@@ -24,7 +25,10 @@ function notify.page(engine, p, message)
   end
   local labels = { alertname = 'PerigeePage', playbook = p.playbook, plan = p.id,
     severity = 'critical' }
-  for name, value in pairs(p.incident_labels or {}) do labels[name] = labels[name] or value end
+  local incident = p.incident_id and incidents.get(engine.store, p.incident_id)
+  for name, value in pairs(incident and incident.labels or {}) do
+    labels[name] = labels[name] or value
+  end
   async.spawn(function()
     local ok,
       why = alertmanager.post(client, { { labels = labels, annotations = { summary = message,
