@@ -57,12 +57,11 @@ function models.keeper(store, source)
   end
 
   local function learn(def, now)
-    busy[def.name] = true
+    busy[def.name], retry_at[def.name] = true, clock.now() + AGAIN
+    local _ <close> = setmetatable({}, { __close = function() busy[def.name] = nil end })
     local learned, message = gate:run(fit, def, now)
-    busy[def.name] = nil
     metrics.models:add(1, learned and 'fitted' or 'failed')
     if not learned then
-      retry_at[def.name] = clock.now() + AGAIN
       log.warn('no baseline could be learned', { signal = def.name, reason = message })
       return nil, message
     end
@@ -72,7 +71,7 @@ function models.keeper(store, source)
         def.name,
         learned.digest, learned.fitted_at, json.encode(learned.by_series))
     end)
-    cache[def.name] = learned
+    cache[def.name], retry_at[def.name] = learned, nil
     log.debug('baselines learned', { signal = def.name })
     return learned
   end
