@@ -48,37 +48,61 @@ static bool is_word(const char *s, const char *const *words)
     return false;
 }
 
+/* The number of the core schema that s is, pushed: 12, 012 (twelve), 0o14, 0xc, 1.2e1, .5 */
+static bool push_number(lua_State *L, const char *s)
+{
+    static const char digits[] = "0123456789", hex[] = "0123456789abcdefABCDEF";
+    char *end;
+    bool octal = strncmp(s, "0o", 2) == 0, hexadecimal = strncmp(s, "0x", 2) == 0;
+    if (octal || hexadecimal) {
+        size_t n = strspn(s + 2, octal ? "01234567" : hex);
+        if (n == 0 || s[2 + n] != '\0' || n > 15) return false;
+        lua_pushinteger(L, strtoll(s + 2, NULL, octal ? 8 : 16));
+        return true;
+    }
+    const char *at = s + (*s == '+' || *s == '-');
+    size_t whole = strspn(at, digits), fraction = 0;
+    bool integer = at[whole] != '.';
+    at += whole;
+    if (!integer) fraction = strspn(++at, digits);
+    if (whole + fraction == 0) return false;
+    at += fraction;
+    if (*at == 'e' || *at == 'E') {
+        at += at[1] == '+' || at[1] == '-' ? 2 : 1;
+        size_t exponent = strspn(at, digits);
+        if (exponent == 0) return false;
+        at += exponent;
+        integer = false;
+    }
+    if (*at != '\0') return false;
+    errno = 0;
+    long long value = integer ? strtoll(s, &end, 10) : 0;
+    if (integer && errno == 0)
+        lua_pushinteger(L, value);
+    else
+        lua_pushnumber(L, strtod(s, &end));
+    return true;
+}
+
 /* YAML 1.2's core schema: what looks like a number is one, unless it is quoted. */
 static void push_plain(lua_State *L, const char *s, size_t len)
 {
     static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
     static const char *const trues[] = {"true", "True", "TRUE", NULL};
     static const char *const falses[] = {"false", "False", "FALSE", NULL};
-    char *end;
-    if (is_word(s, nulls)) {
+    static const char *const infinities[] = {".inf", ".Inf", ".INF", NULL};
+    static const char *const nans[] = {".nan", ".NaN", ".NAN", NULL};
+    const char *unsigned_part = s + (*s == '+' || *s == '-');
+    if (is_word(s, nulls))
         lua_pushnil(L);
-    } else if (is_word(s, trues) || is_word(s, falses)) {
+    else if (is_word(s, trues) || is_word(s, falses))
         lua_pushboolean(L, is_word(s, trues));
-    } else if (len == strspn(s, "+-0123456789.eE") && strpbrk(s, "0123456789") != NULL &&
-               strspn(s, "+-.0123456789") > 0) {
-        errno = 0;
-        long long integer = strtoll(s, &end, 10);
-        if (*end == '\0' && errno == 0) {
-            lua_pushinteger(L, integer);
-            return;
-        }
-        double x = strtod(s, &end);
-        if (*end == '\0')
-            lua_pushnumber(L, x);
-        else
-            lua_pushlstring(L, s, len);
-    } else if (strcmp(s, ".nan") == 0) {
-        lua_pushnumber(L, NAN);
-    } else if (strcmp(s, ".inf") == 0 || strcmp(s, "-.inf") == 0) {
+    else if (is_word(unsigned_part, infinities))
         lua_pushnumber(L, *s == '-' ? -INFINITY : INFINITY);
-    } else {
+    else if (is_word(s, nans))
+        lua_pushnumber(L, NAN);
+    else if (!push_number(L, s))
         lua_pushlstring(L, s, len);
-    }
 }
 
 static void push_node(struct build *b, int id, int depth);
@@ -110,6 +134,18 @@ static void remember(struct build *b, int table, const yaml_mark_t *m) /* key ->
     lua_pop(L, 1);
 }
 
+/* Whether the key on top of the stack has a place in the table. */
+static bool is_known(struct build *b, int table) /* key -> key */
+{
+    lua_State *L = b->L;
+    lua_pushvalue(L, table);
+    lua_rawget(L, b->places);
+    lua_pushvalue(L, -2);
+    bool known = lua_rawget(L, -2) != LUA_TNIL; /* key of_table place */
+    lua_pop(L, 2);
+    return known;
+}
+
 static int push_table(struct build *b) /* - -> t, known to places */
 {
     lua_State *L = b->L;
@@ -134,23 +170,34 @@ static void push_sequence(struct build *b, const yaml_node_t *n, int depth)
     }
 }
 
-/* `<<: *defaults` adds what the mapping does not have itself. */
+/* `<<: *defaults` adds what the mapping lacks; of `<<: [*a, *b]` the first counts. */
 static void merge(struct build *b, int t, const yaml_node_t *key, int value, int depth)
 {
     lua_State *L = b->L;
+    const yaml_node_t *n = yaml_document_get_node(b->document, value);
+    if (n->type == YAML_SEQUENCE_NODE) {
+        for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top;
+             i++) {
+            if (yaml_document_get_node(b->document, *i)->type != YAML_MAPPING_NODE)
+                fail_at(L, &key->start_mark, "\"<<\" takes a mapping, or a list of mappings");
+            merge(b, t, key, *i, depth);
+        }
+        return;
+    }
+    if (n->type != YAML_MAPPING_NODE)
+        fail_at(L, &key->start_mark, "\"<<\" takes a mapping, or a list of mappings");
     push_node(b, value, depth + 1); /* other */
-    if (!lua_istable(L, -1)) fail_at(L, &key->start_mark, "\"<<\" takes a mapping");
     int other = lua_gettop(L);
     for (lua_pushnil(L); lua_next(L, other); lua_pop(L, 1)) { /* other k v */
-        lua_pushvalue(L, -2);
-        if (lua_rawget(L, t) == LUA_TNIL) { /* other k v nil */
-            lua_pushvalue(L, -3);
-            lua_pushvalue(L, -3);
-            lua_rawset(L, t);
-            lua_pushvalue(L, -3);
-            remember(b, t, &key->start_mark);
+        lua_pushvalue(L, -2);                                 /* other k v k */
+        if (is_known(b, t)) {
+            lua_pop(L, 1);
+            continue;
         }
-        lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        remember(b, t, &key->start_mark);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, t); /* other k v */
     }
     lua_pop(L, 1);
 }
@@ -167,12 +214,10 @@ static void push_mapping(struct build *b, const yaml_node_t *n, int depth)
         const char *name = (const char *)key->data.scalar.value;
         if (strcmp(name, "<<") == 0) continue;
         lua_pushlstring(L, name, key->data.scalar.length); /* t k */
+        if (is_known(b, t)) /* also where its value is null, and so not in t */
+            fail_at(L, &key->start_mark, lua_pushfstring(L, "the key \"%s\" is there twice", name));
         lua_pushvalue(L, -1);
         remember(b, t, &key->start_mark);
-        lua_pushvalue(L, -1);
-        if (lua_rawget(L, t) != LUA_TNIL)
-            fail_at(L, &key->start_mark, lua_pushfstring(L, "the key \"%s\" is there twice", name));
-        lua_pop(L, 1);
         push_node(b, pair->value, depth + 1); /* t k v */
         lua_rawset(L, t);
     }
