@@ -1,5 +1,6 @@
 /* The Lua module perigee.json. An object's null is an absent field; an array's is json.null, so
  * that positions hold. Encoding is always the canonical form of RFC 8785: one value, one text. */
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,22 +36,32 @@ static void push_number(lua_State *L, double x)
         lua_pushnumber(L, x);
 }
 
-static void push_value(lua_State *L, const cJSON *v, int depth)
+/* Whether arrays and objects are nested deeper than that: what write_table() refuses, no more and
+ * no less. cJSON itself stops at 1,000, so neither this nor push_value() runs out of stack. */
+static bool is_deeper(const cJSON *v, int depth)
 {
-    if (depth > JSON_DEPTH) luaL_error(L, "JSON is nested deeper than %d", JSON_DEPTH);
+    if (!cJSON_IsArray(v) && !cJSON_IsObject(v)) return false;
+    if (depth < 0) return true;
+    for (const cJSON *item = v->child; item != NULL; item = item->next)
+        if (is_deeper(item, depth - 1)) return true;
+    return false;
+}
+
+static void push_value(lua_State *L, const cJSON *v)
+{
     luaL_checkstack(L, 4, "JSON is nested too deep");
     if (cJSON_IsObject(v)) {
         lua_newtable(L); /* t */
         for (const cJSON *item = v->child; item != NULL; item = item->next) {
             if (cJSON_IsNull(item)) continue;
-            push_value(L, item, depth + 1); /* t v */
+            push_value(L, item); /* t v */
             lua_setfield(L, -2, item->string);
         }
     } else if (cJSON_IsArray(v)) {
         lua_newtable(L); /* t */
         lua_Integer i = 0;
         for (const cJSON *item = v->child; item != NULL; item = item->next) {
-            push_value(L, item, depth + 1); /* t v */
+            push_value(L, item); /* t v */
             lua_rawseti(L, -2, ++i);
         }
         mark_array(L);
@@ -75,7 +86,11 @@ static int l_decode(lua_State *L) /* decode(text) -> value | nil, message */
     luaL_setmetatable(L, TREE_TYPE);
     *tree = json_parse(text, len, &e);
     if (*tree == NULL) return bind_error(L, &e);
-    push_value(L, *tree, 0);
+    if (is_deeper(*tree, JSON_DEPTH)) {
+        err_set(&e, -EINVAL, "JSON is nested deeper than %d", JSON_DEPTH);
+        return bind_error(L, &e);
+    }
+    push_value(L, *tree);
     cJSON_Delete(*tree);
     *tree = NULL;
     return 1;
