@@ -84,7 +84,9 @@ static struct child *child_of(struct metric *m, const char *const *values, bool 
 {
     struct text key = {0};
     for (size_t i = 0; i < m->n_labels; i++) {
-        text_addf(&key, "%s%s=\"", i > 0 ? "," : "", m->labels[i]);
+        if (i > 0) text_addc(&key, ',');
+        text_adds(&key, m->labels[i]);
+        text_adds(&key, "=\"");
         add_escaped(&key, values[i]);
         text_addc(&key, '"');
     }

@@ -17,7 +17,7 @@ enum { STEP = 100 };
 static const char key;         /* of the registry: the state's budget */
 static const char message_key; /* of the registry: the text that is raised, made beforehand */
 static const char spent_instructions[] = "instructions", spent_allocation[] = "allocation",
-                  spent_cpu[] = "CPU time";
+                  spent_cpu[] = "CPU time", spent_depth[] = "depth";
 
 static struct budget *budget_of(lua_State *L)
 {
@@ -79,7 +79,7 @@ static void *allocate(void *ud, void *p, size_t old, size_t new)
     return moved;
 }
 
-/* -- instructions and time -- */
+/* -- instructions, time and depth -- */
 
 static void on_count(lua_State *L, lua_Debug *ar);
 
@@ -105,10 +105,20 @@ static void check(lua_State *L, struct budget *b, int64_t steps)
     if (clock_thread_cpu_ns() - b->started_cpu_ns >= limit_ns) spend(L, b, spent_cpu);
 }
 
+/* Lua would let a recursion go on until all memory is taken, and to take it and to give it back
+ * costs more than all of the instructions. Walking down is as long as the stack is deep, so not
+ * each time. */
+static void check_depth(lua_State *L, struct budget *b)
+{
+    lua_Debug ar;
+    if (++b->looks % 32 == 0 && lua_getstack(L, BUDGET_DEPTH, &ar)) spend(L, b, spent_depth);
+}
+
 static void on_count(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
     struct budget *b = budget_of(L);
+    if (b->active && b->spent == NULL) check_depth(L, b);
     if (b->active) check(L, b, b->spent != NULL ? 1 : STEP);
 }
 

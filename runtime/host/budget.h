@@ -22,7 +22,8 @@ struct budget_limits {
 enum {
     BUDGET_MEMORY = 16 << 20,  /* what a cell may hold at any time, in bytes */
     BUDGET_STRING = 128 << 10, /* one text: comparing two is one instruction */
-    BUDGET_REFUSAL = 20000     /* instructions that an attempt at more memory costs */
+    BUDGET_REFUSAL = 20000,    /* instructions that an attempt at more memory costs */
+    BUDGET_DEPTH = 10000       /* calls within calls; some more until it is noticed */
 };
 
 struct budget {
@@ -33,6 +34,7 @@ struct budget {
     size_t allocated;
     int64_t started_ns, started_cpu_ns;
     bool active;         /* a call is under way; outside of calls nothing is limited but memory */
+    unsigned looks;      /* of the hook, in all calls */
     const char *spent;   /* NULL, or what was spent, in words: "1000000 instructions" */
     char refused_at[80]; /* "file:line" where memory was first refused in this call; or "" */
     int64_t total_instructions; /* of all calls, for the metrics */

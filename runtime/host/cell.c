@@ -227,6 +227,9 @@ static void describe_spent(const struct cell *c, struct fault *f)
     } else if (strcmp(b->spent, "allocation") == 0) {
         snprintf(f->kind, sizeof f->kind, "allocation");
         snprintf(f->message, sizeof f->message, "allocated more than %zu MiB", l->allocated >> 20);
+    } else if (strcmp(b->spent, "depth") == 0) {
+        snprintf(f->kind, sizeof f->kind, "depth");
+        snprintf(f->message, sizeof f->message, "calls itself more than %d deep", BUDGET_DEPTH);
     } else {
         snprintf(f->kind, sizeof f->kind, "cpu");
         snprintf(f->message, sizeof f->message, "took more than %lld ms of CPU time",

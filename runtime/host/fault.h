@@ -7,7 +7,7 @@
 #include <lua.h>
 
 struct fault {
-    char kind[16];     /* "syntax", "error", "instructions", "allocation", "cpu" or "memory" */
+    char kind[16]; /* "syntax", "error", "instructions", "allocation", "cpu", "depth" or "memory" */
     char file[160];    /* as the rule file is named; "" when unknown */
     int line;          /* 0 when unknown */
     char message[512]; /* without file and line */

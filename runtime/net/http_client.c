@@ -17,11 +17,15 @@
 #include "base/metrics.h"
 #include "net/url.h"
 
+enum { SPARE_HANDLES = 16 };
+
 struct http_client {
     struct loop *loop;
     CURLM *multi;
     uv_timer_t timer; /* what curl asks to be woken by */
     struct list calls;
+    CURL *spare[SPARE_HANDLES]; /* handles to be used again: making one costs more than a request */
+    size_t n_spare;
     int open_handles; /* the timer and the sockets' polls, until their close callbacks */
     bool closing;
     struct metric *requests, *seconds;
@@ -52,12 +56,22 @@ struct http_call {
     void *ud;
 };
 
+static void put_back(struct http_client *c, CURL *easy)
+{
+    if (c->closing || c->n_spare == SPARE_HANDLES) {
+        curl_easy_cleanup(easy);
+        return;
+    }
+    curl_easy_reset(easy); /* nothing of the request stays but caches of sessions and names */
+    c->spare[c->n_spare++] = easy;
+}
+
 static void free_call(struct http_call *call)
 {
     list_remove(&call->link);
     if (call->easy != NULL) {
         curl_multi_remove_handle(call->client->multi, call->easy);
-        curl_easy_cleanup(call->easy);
+        put_back(call->client, call->easy);
     }
     curl_slist_free_all(call->headers);
     curl_slist_free_all(call->connect_to);
@@ -261,6 +275,7 @@ void http_client_close(struct http_client *c)
     if (c == NULL) return;
     c->closing = true;
     while (!list_empty(&c->calls)) free_call(LIST_ITEM(c->calls.next, struct http_call, link));
+    while (c->n_spare > 0) curl_easy_cleanup(c->spare[--c->n_spare]);
     curl_multi_cleanup(c->multi); /* removes its sockets through watch_socket() */
     uv_close((uv_handle_t *)&c->timer, on_closed);
 }
@@ -424,7 +439,8 @@ static void set_limits(struct http_call *call, const struct http_request *r, con
 
 static int prepare(struct http_call *call, const struct http_request *r, const struct url *u)
 {
-    CURL *easy = call->easy = curl_easy_init();
+    struct http_client *c = call->client;
+    CURL *easy = call->easy = c->n_spare > 0 ? c->spare[--c->n_spare] : curl_easy_init();
     if (easy == NULL) return -ENOMEM;
     struct text url = {0};
     int rc = 0;

@@ -240,6 +240,16 @@ bool store_in_transaction(const struct store *s) { return sqlite3_get_autocommit
 
 bool store_is_durable(const struct store *s) { return s->durable; }
 
+static int run_prepared(struct store *s, const char *sql, struct err *e)
+{
+    struct statement *st;
+    int rc = store_prepare(s, sql, &st, e);
+    if (rc < 0) return rc;
+    rc = statement_step(st, e);
+    statement_reset(st);
+    return rc;
+}
+
 int store_begin(struct store *s, bool durable, struct err *e)
 {
     if (store_in_transaction(s)) return err_set(e, -EBUSY, "store: a transaction is under way");
@@ -248,12 +258,12 @@ int store_begin(struct store *s, bool durable, struct err *e)
         if (rc < 0) return rc;
         s->durable = durable;
     }
-    return run(s, "BEGIN IMMEDIATE", e);
+    return run_prepared(s, "BEGIN IMMEDIATE", e);
 }
 
 int store_commit(struct store *s, struct err *e)
 {
-    int rc = run(s, "COMMIT", e);
+    int rc = run_prepared(s, "COMMIT", e);
     if (rc < 0) store_rollback(s);
     return rc;
 }

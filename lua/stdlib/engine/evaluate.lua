@@ -21,28 +21,26 @@ local evaluate = {}
 --- Takes the slot, so that no other generation or process evaluates it too.
 ---@return boolean taken
 ---@return number missed  slots that nobody took
+---@return string? off    why the rule is switched off
 local function claim(engine, job, slot)
-  return engine.store:relaxed(function()
-    engine.store:exec('insert or ignore into signals (name) values (?)', job.name)
-    local before = engine.store:row('select claimed_at from signals where name = ?',
-      job.name).claimed_at
-    local n =
-      engine.store:exec(
-      'update signals set claimed_at = ?, claimed_by = ? where name = ? and claimed_at < ?',
-      slot, engine.process, job.name, slot)
-    local missed = before > 0 and math.max(0, math.floor((slot - before) / job.every + 0.5) - 1)
-      or 0
-    return n == 1, missed
+  local store = engine.store
+  return store:relaxed(function()
+    local row = store:row('select claimed_at from signals where name = ?', job.name)
+    local before = row and row.claimed_at or 0
+    if before >= slot then return false, 0 end
+    store:exec([[insert into signals (name, claimed_at, claimed_by) values (?1, ?2, ?3)
+      on conflict (name) do update set claimed_at = ?2, claimed_by = ?3]], job.name, slot,
+      engine.process)
+    local slots = before > 0 and math.floor((slot - before) / job.every + 0.5) or 1
+    return true, math.max(0, slots - 1), faults.switched_off(store, job.rule, job.def.file_digest)
   end)
 end
 
-local function store_outcome(engine, job, slot, started, health, message, state)
-  engine.store:relaxed(function()
-    engine.store:exec([[update signals set evaluated_at = ?, health = ?, error = ?, seconds = ?,
-        state = coalesce(?, state) where name = ? and evaluated_at < ?]],
-      slot, health, message, clock.monotonic() - started, state and json.encode(state) or nil,
-      job.name, slot)
-  end)
+--- Keeps the outcome of a slot, unless that of a later one is there.
+local function store_outcome(engine, job, slot, seconds, health, message, state)
+  engine.store:exec([[update signals set evaluated_at = ?, health = ?, error = ?, seconds = ?,
+    state = coalesce(?, state) where name = ? and evaluated_at < ?]], slot, health, message, seconds,
+    state and json.encode(state) or nil, job.name, slot)
 end
 
 local function read_state(engine, job)
@@ -117,44 +115,59 @@ local function judge_all(engine, def, vector, slot)
   return observations
 end
 
+--- The answer to a signal's query, judged; or what went wrong, a fault (a table) or words.
+local function look(engine, job, slot)
+  local vector, message = ask(engine, job, slot)
+  if not vector then return nil, message end
+  local observations, failure = judge_all(engine, job.def, vector, slot)
+  if not observations then return nil, failure end
+  return observations, nil, vector
+end
+
+--- From observations to the state that is kept, in one transaction: nothing comes between.
+local function advance(engine, job, slot, observations, vector, seconds)
+  return engine.store:relaxed(function()
+    faults.clear(engine.store, job.rule)
+    local state, wrong = signals.step(read_state(engine, job), job.def, slot, observations,
+      vector.partial == true)
+    if wrong then return nil, wrong end
+    local note = vector.partial
+      and 'the answer is partial: ' .. table.concat(vector.warnings or {}, '; ') or ''
+    store_outcome(engine, job, slot, seconds, 'ok', note, state)
+    return state
+  end)
+end
+
+local function fail(engine, job, slot, seconds, failure)
+  if type(failure) == 'table' then
+    faults.add(engine.store, job.rule, job.def.file_digest, failure)
+    failure = faults.text(failure)
+  end
+  metrics.failures:add(1, job.rule)
+  log.warn('evaluation failed', { rule = job.rule, reason = failure })
+  engine.store:relaxed(function() store_outcome(engine, job, slot, seconds, 'err', failure) end)
+end
+
 --- One evaluation, from the claim to what is kept of it.
 ---@param engine table
 ---@param job Job
 ---@param slot number  the time that is evaluated
 ---@return table? state  the new state, where there is one
 function evaluate.run(engine, job, slot)
-  local taken, missed = claim(engine, job, slot)
+  local taken, missed, off = claim(engine, job, slot)
   if missed > 0 then metrics.missed:add(missed, job.rule) end
   if not taken then return end
-  local started, def = clock.monotonic(), job.def
+  local started = clock.monotonic()
   metrics.evaluations:add(1, job.rule)
   metrics.late:observe(math.max(0, clock.now() - slot))
-  local function failed(message)
-    metrics.failures:add(1, job.rule)
-    log.warn('evaluation failed', { rule = job.rule, reason = message })
-    store_outcome(engine, job, slot, started, 'err', message)
-    metrics.seconds:observe(clock.monotonic() - started)
+  local observations, failure, vector, state
+  if off then failure = off else observations, failure, vector = look(engine, job, slot) end
+  local seconds = clock.monotonic() - started
+  if observations then
+    state, failure = advance(engine, job, slot, observations, vector, seconds)
   end
-  local off = faults.switched_off(engine.store, job.rule, def.file_digest)
-  if off then return failed(off) end
-  local vector, message = ask(engine, job, slot)
-  if not vector then return failed(message) end
-  local observations, failure = judge_all(engine, def, vector, slot)
-  if not observations then
-    if type(failure) == 'table' then
-      faults.add(engine.store, job.rule, def.file_digest, failure)
-      failure = faults.text(failure)
-    end
-    return failed(failure)
-  end
-  faults.clear(engine.store, job.rule)
-  -- Read after all waiting is done: only from here to the store nothing else can come between.
-  local state, wrong = signals.step(read_state(engine, job), def, slot, observations,
-    vector.partial == true)
-  if wrong then return failed(wrong) end
-  store_outcome(engine, job, slot, started, 'ok', vector.partial and 'the answer is partial: '
-    .. table.concat(vector.warnings or {}, '; ') or '', state)
-  metrics.seconds:observe(clock.monotonic() - started)
+  metrics.seconds:observe(seconds)
+  if not state then return fail(engine, job, slot, seconds, failure) end
   metrics.last:set(slot, job.rule)
   return state
 end

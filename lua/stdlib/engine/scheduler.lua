@@ -8,6 +8,7 @@ local clock = require 'perigee.clock'
 local evaluate = require 'engine.evaluate'
 local execute = require 'engine.execute'
 local hash = require 'perigee.hash'
+local heap = require 'heap'
 local incidents = require 'engine.incidents'
 local log = require 'log'
 local metrics = require 'engine.metrics'
@@ -18,17 +19,19 @@ local types = require 'detectors.types'
 local scheduler = {}
 
 local SWEEP = 1 -- seconds between two looks at plans and incidents
+local NEAR_MS = 5000
 
---- Where on the grid of its interval a job lies: the same on every machine and after every restart.
-local function offset_of(name, every)
-  return tonumber(hash.sha256(name):sub(1, 8), 16) / 0x100000000 * every
+--- Where on the grid of its interval a job lies, in milliseconds: the same on every machine and
+--- after every restart.
+local function offset_of(name, every_ms)
+  return tonumber(hash.sha256(name):sub(1, 8), 16) % every_ms
 end
 
---- The latest slot at or before a time.
-function scheduler.slot(job, now)
-  local n = math.floor((now - job.offset) / job.every)
-  return math.floor((n * job.every + job.offset) * 1000 + 0.5) / 1000
-end
+--- Milliseconds, in which a grid is exact.
+local function ms_of(seconds) return math.floor(seconds * 1000 + 0.5) end
+
+--- The latest slot at or before a time, both in milliseconds.
+function scheduler.slot(job, now_ms) return now_ms - (now_ms - job.offset_ms) % job.every_ms end
 
 --- A playbook's metric trigger, as a signal whose every sample is an anomaly, as Prometheus' alerts
 --- are.
@@ -47,9 +50,9 @@ end
 function scheduler.jobs(rules)
   local jobs = {}
   local function add(name, rule, every, query, def, done)
+    local every_ms = ms_of(every)
     jobs[#jobs + 1] = { name = name, rule = rule, every = every, query = query, def = def,
-      done = done,
-      offset = offset_of(name, every) }
+      done = done, every_ms = every_ms, offset_ms = offset_of(name, every_ms) }
   end
   for name, def in pairs(rules.signals) do
     add(name, 'signal/' .. name, def.every, def.query, def)
@@ -102,7 +105,8 @@ function Scheduler:evaluate(job, slot)
   local engine = self.engine
   local _ <close> = setmetatable({}, { __close = function() job.running = nil end })
   local state = evaluate.run(engine, job, slot)
-  if not state then return end
+  -- What comes of it is for the generation that is active, by its own rules.
+  if not state or self.stopping then return end
   if job.done then
     job.done(engine, state)
   elseif concerns_incidents(state) then
@@ -143,22 +147,20 @@ end
 
 --- Begins every job whose slot has come and was not taken. Returns the time of the next one.
 function Scheduler:start_due(now)
-  local next_due = now + 3600
-  for _, job in ipairs(self.jobs) do
-    local slot = scheduler.slot(job, now)
-    if slot > job.last then
-      if not job.running then
-        job.running = true
-        self:run('an evaluation', self.evaluate, self, job, slot)
-      else
-        -- the one before it still runs: this one is left out, not queued
-        metrics.missed:add(1, job.rule)
-      end
-      job.last = slot
+  local now_ms, job = ms_of(now), self.due:first()
+  while job and job.due_ms <= now_ms do
+    local slot = scheduler.slot(job, now_ms)
+    if not job.running then
+      job.running = true
+      self:run('an evaluation', self.evaluate, self, job, slot / 1000)
+    else
+      metrics.missed:add(1, job.rule) -- the one before still runs: this one is left out, not queued
     end
-    next_due = math.min(next_due, slot + job.every)
+    job.due_ms = slot + job.every_ms
+    self.due:first_changed()
+    job = self.due:first()
   end
-  return next_due
+  return job and job.due_ms / 1000 or math.huge
 end
 
 --- Goes on until stop() is called.
@@ -167,7 +169,7 @@ function Scheduler:loop()
   while not self.stopping do
     local now = clock.now()
     local next_due = self:start_due(now)
-    if now >= next_sweep then
+    if now >= next_sweep or next_sweep > now + SWEEP then -- or the clock was set back
       local ok, message = xpcall(self.sweep, debug.traceback, self)
       if not ok then log.error('an internal error', { doing = 'the sweep', error = message }) end
       next_sweep = now + SWEEP
@@ -186,12 +188,26 @@ function Scheduler:stop()
   self.wake:set()
 end
 
---- What the store says of the last slot of each job: nothing is evaluated twice, and what was due
---- while nobody looked is evaluated once.
+--- When a job is due first. What the store says was the last slot goes on without a gap: nothing is
+--- evaluated twice, and what fell due in a reload is evaluated at once. A job that was never
+--- evaluated, or not for a while, begins with the slot before now, unless the next one is near
+--- anyway.
+local function first_due(job, claimed_ms, now_ms)
+  local slot = scheduler.slot(job, now_ms)
+  if claimed_ms > 0 then
+    local due = scheduler.slot(job, claimed_ms) + job.every_ms
+    if due >= slot then return due end
+  end
+  local next_slot = slot + job.every_ms
+  return next_slot - now_ms > NEAR_MS and slot or next_slot
+end
+
 local function resume(self)
+  local now_ms = ms_of(clock.now())
   for _, job in ipairs(self.jobs) do
     local row = self.engine.store:row('select claimed_at from signals where name = ?', job.name)
-    job.last = row and row.claimed_at or 0
+    job.due_ms = first_due(job, ms_of(row and row.claimed_at or 0), now_ms)
+    self.due:push(job)
   end
 end
 
@@ -199,8 +215,9 @@ end
 ---@param engine table
 ---@return table scheduler  :poke(), :stop()
 function scheduler.start(engine)
-  local self = setmetatable({ engine = engine, jobs = scheduler.jobs(engine.rules), under_way = 0,
-    stepping = {},
+  local self = setmetatable({ engine = engine, jobs = scheduler.jobs(engine.rules),
+    due = heap.new 'due_ms',
+    under_way = 0, stepping = {},
     incidents_of = incidents_of(engine.rules), wake = async.event() }, Scheduler)
   resume(self)
   async.spawn(self.loop, self)
