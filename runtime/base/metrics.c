@@ -27,16 +27,23 @@ struct metric {
 
 static struct map families;
 
-static void add_escaped(struct text *t, const char *s)
+/* One byte that is no UTF-8 would make Prometheus refuse the whole scrape. */
+static void add_text(struct text *t, const char *s, bool quotes)
 {
-    for (; *s; s++) {
-        if (*s == '\\' || *s == '"') text_addc(t, '\\');
+    for (size_t n; *s; s += n > 0 ? n : 1) {
+        n = text_utf8_char(s, strlen(s));
         if (*s == '\n')
             text_adds(t, "\\n");
+        else if (*s == '\\' || (quotes && *s == '"'))
+            text_addf(t, "\\%c", *s);
+        else if (n > 0)
+            text_add(t, s, n);
         else
-            text_addc(t, *s);
+            text_adds(t, "\xef\xbf\xbd");
     }
 }
+
+static void add_escaped(struct text *t, const char *s) { add_text(t, s, true); }
 
 static bool split_labels(struct metric *m, const char *names)
 {
@@ -158,14 +165,24 @@ static void sample(struct text *t, const char *name, const char *suffix, const c
     text_addf(t, " %s\n", number(value, n));
 }
 
-static void histogram(struct text *t, const struct metric *m, const struct map_entry *e)
+/* OpenMetrics wants bounds to look like floats: "1.0". */
+static void bound(double x, bool openmetrics, char out[TEXT_NUMBER + 8])
+{
+    char n[TEXT_NUMBER];
+    const char *digits = number(x, n);
+    bool is_whole = isfinite(x) && strpbrk(digits, ".e") == NULL;
+    snprintf(out, TEXT_NUMBER + 8, "le=\"%s%s\"", digits, openmetrics && is_whole ? ".0" : "");
+}
+
+static void histogram(struct text *t, const struct metric *m, const struct map_entry *e,
+                      bool openmetrics)
 {
     const struct child *c = e->value;
     double cumulative = 0;
     for (size_t i = 0; i < m->n_buckets; i++) {
-        char n[TEXT_NUMBER], le[TEXT_NUMBER + 8];
+        char le[TEXT_NUMBER + 8];
         cumulative += c->in_bucket[i];
-        snprintf(le, sizeof le, "le=\"%s\"", number(m->buckets[i], n));
+        bound(m->buckets[i], openmetrics, le);
         sample(t, m->name, "_bucket", e->key, le, cumulative);
     }
     sample(t, m->name, "_bucket", e->key, "le=\"+Inf\"", c->count);
@@ -188,18 +205,30 @@ static struct map_entry **sorted(const struct map *m)
     return all;
 }
 
-static void family(struct text *t, const struct metric *m, bool openmetrics)
+/* In OpenMetrics a counter is named without the "_total" of its samples; what lacks it is none. */
+static void head(struct text *t, const struct metric *m, bool openmetrics)
 {
     static const char *const types[] = {"counter", "gauge", "histogram"};
-    int name_len = (int)strlen(m->name);
-    if (openmetrics && m->type == METRIC_COUNTER) name_len -= (int)strlen("_total");
-    text_addf(t, "# HELP %.*s ", name_len, m->name);
-    for (const char *h = m->help; *h; h++) text_adds(t, *h == '\n' ? "\\n" : (char[]){*h, '\0'});
-    text_addf(t, "\n# TYPE %.*s %s\n", name_len, m->name, types[m->type]);
+    const char *type = types[m->type];
+    size_t len = strlen(m->name), total = strlen("_total");
+    if (openmetrics && m->type == METRIC_COUNTER) {
+        if (len > total && strcmp(m->name + len - total, "_total") == 0)
+            len -= total;
+        else
+            type = "unknown";
+    }
+    text_addf(t, "# HELP %.*s ", (int)len, m->name);
+    add_text(t, m->help, openmetrics);
+    text_addf(t, "\n# TYPE %.*s %s\n", (int)len, m->name, type);
+}
+
+static void family(struct text *t, const struct metric *m, bool openmetrics)
+{
     struct map_entry **children = sorted(&m->children);
+    head(t, m, openmetrics);
     for (size_t i = 0; children[i] != NULL; i++) {
         if (m->type == METRIC_HISTOGRAM)
-            histogram(t, m, children[i]);
+            histogram(t, m, children[i], openmetrics);
         else
             sample(t, m->name, "", children[i]->key, "",
                    ((struct child *)children[i]->value)->value);
