@@ -31,7 +31,7 @@ static struct map families;
 static void add_text(struct text *t, const char *s, bool quotes)
 {
     for (size_t n; *s; s += n > 0 ? n : 1) {
-        n = text_utf8_char(s, strlen(s));
+        n = text_utf8_char(s, strnlen(s, 4));
         if (*s == '\n')
             text_adds(t, "\\n");
         else if (*s == '\\' || (quotes && *s == '"'))
