@@ -109,20 +109,21 @@ bench: deps-bench all
 lint: deps-lint
 	@tests/lint/run
 
-# Each target of tests/fuzz/ for FUZZ_SECONDS, with what it finds new added to build/fuzz/corpus.
+# Each target of tests/fuzz/ for FUZZ_SECONDS, with what it finds new added to build/fuzz/corpus. The
+# runtime is built once for all of them, a make of its own with clang.
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%_fuzz.c,build/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
-FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_KINDS := fuzzer-no-link,address,undefined
+FUZZ_RUNTIME := build/sanitize-$(subst $(comma),-,$(FUZZ_KINDS))/runtime.a
 fuzz: deps-fuzz
+	@$(MAKE) --no-print-directory CC=clang SANITIZE=$(FUZZ_KINDS) $(FUZZ_RUNTIME)
 	@$(MAKE) --no-print-directory $(FUZZERS)
-	@for f in $(FUZZERS); do echo "fuzz $$f"; mkdir -p build/fuzz/corpus/$$(basename $$f); \
-	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
-	    build/fuzz/corpus/$$(basename $$f) $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) || exit 1; done
-build/fuzz/%: tests/fuzz/%_fuzz.c $(filter-out runtime/app/main.c,$(SOURCES)) build/embedded.c
+	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZERS)
+build/fuzz/%: tests/fuzz/%_fuzz.c $(wildcard tests/fuzz/*.h) $(FUZZ_RUNTIME)
 	@echo "  fuzz $<"
 	@mkdir -p build/fuzz
-	$(Q)clang $(CPPFLAGS) -std=c11 -O1 -g $(WARN) $(FUZZ_FLAGS) -Wl,-E -o $@ $< \
-	  $(filter-out runtime/app/main.c,$(SOURCES)) build/embedded.c $(LDLIBS)
+	$(Q)clang $(CPPFLAGS) -std=c11 -O1 -g $(WARN) -fsanitize=fuzzer,address,undefined \
+	  -fno-sanitize-recover=all -Wl,-E -o $@ $< $(FUZZ_RUNTIME) $(LDLIBS)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/perigee $(DESTDIR)$(PREFIX)/share/doc/perigee

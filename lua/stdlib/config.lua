@@ -229,6 +229,11 @@ end
 function config.read(path)
   local text, message = file.read(path, 1 << 20)
   if not text then return nil, { { file = path, line = 0, column = 0, message = message } } end
+  return config.parse(path, text)
+end
+
+--- The same from the file's text.
+function config.parse(path, text)
   local root, places = yaml.decode(text)
   if root == nil and places.message then
     return nil,

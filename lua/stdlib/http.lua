@@ -1,7 +1,10 @@
 --- HTTP for scripts and the engine: requests that wait, with limits and bounded retries, and a
 --- server.
+local calendar = require 'perigee.calendar'
 local check = require 'check'
 local client = require 'perigee.http_client'
+local clock = require 'perigee.clock'
+local file = require 'perigee.file'
 local log = require 'log'
 local server = require 'perigee.http_server'
 local task = require 'perigee.task'
@@ -9,7 +12,41 @@ local url = require 'perigee.url'
 
 local http = {}
 
----@class http.Tls  names as in Prometheus' tls_config
+-- -- options --------------------------------------------------------------------------------------
+
+--- What is wrong with a URL, or nil.
+---@param v any
+---@return string? message
+function http.check_url(v)
+  if type(v) ~= 'string' or not v:find '^%a[%w+.-]*://' then
+    return check.expected('a URL such as "http://127.0.0.1:9090"', v)
+  end
+  local parsed, message = url.parse(v)
+  if not parsed then return message end
+  if parsed.has_user then return 'a password does not belong into a URL; use a file' end
+end
+
+--- Names as in Prometheus' tls_config.
+http.TLS = check.table_of {
+  ca_file = check.string(), cert_file = check.string(), key_file = check.string(),
+  server_name = check.string(), insecure_skip_verify = check.boolean(),
+}
+
+local function text(v) if type(v) ~= 'string' then return check.expected('a text', v) end end
+
+local function method(v)
+  if type(v) ~= 'string' or not v:find '^%u+$' then
+    return check.expected('a method such as GET or POST, in capitals', v)
+  end
+end
+
+local function header(v)
+  if type(v) ~= 'string' and type(v) ~= 'number' or tostring(v):find '[\r\n\0]' then
+    return check.expected('a text of one line', v)
+  end
+end
+
+---@class http.Tls
 ---@field ca_file? string, cert_file? string, key_file? string, server_name? string
 ---@field insecure_skip_verify? boolean
 ---@class http.Request
@@ -22,9 +59,31 @@ local http = {}
 ---@field max_body? integer        bytes of the answer; 1 MiB
 ---@field max_redirects? integer   0
 ---@field tls? http.Tls
-
 ---@field target? string           who is asked, for the metrics: a bounded name
 ---@field retries? integer         how often it is tried again; 0. Only for what may happen twice
+---@field again? fun(response?: http.Response, code?: string): boolean  whether trying again may
+---       help; where that is not said, after what http.again() tells
+---@field guarded? boolean         no proxy, no link-local address
+---@field refuse_port? integer     with guarded: our own, which is not called
+local REQUEST = {
+  url = check.required { test = text },
+  method = { default = 'GET', test = method },
+  headers = check.map_of({ test = header }, "^[%w!#$%%&'*+.^_`|~-]+$"),
+  body = { test = text },
+  timeout = check.number(30, { above = 0, max = 86400 }),
+  connect_timeout = check.number(5, { above = 0, max = 86400 }),
+  max_body = check.number(1 << 20, { min = 0, integer = true }),
+  max_redirects = check.number(0, { min = 0, max = 20, integer = true }),
+  tls = http.TLS,
+  target = check.string 'other',
+  retries = check.number(0, { min = 0, max = 10, integer = true }),
+  again = check.any(),
+  guarded = check.boolean(false),
+  refuse_port = check.number(0, { min = 0, max = 65535, integer = true }),
+}
+
+-- -- requests -------------------------------------------------------------------------------------
+
 ---@class http.Response
 ---@field status integer
 ---@field headers table<string, string>  names in lower case
@@ -40,41 +99,83 @@ local function backoff(attempt) return math.random() * math.min(CAP, BASE * 2 ^ 
 local AGAIN = { [408] = true, [429] = true, [500] = true, [502] = true, [503] = true, [504] = true }
 local AGAIN_CODE = { timeout = true, connection = true, dns = true, reset = true, io = true }
 
---- Seconds that a Retry-After header asks for, or nil. A date counts as the longest wait.
-local function retry_after(response)
-  local value = response and response.headers['retry-after']
-  if not value then return nil end
-  return math.min(tonumber(value) or MAX_WAIT, MAX_WAIT)
+--- Whether the same request may get another answer soon.
+---@param response? http.Response
+---@param code? string
+function http.again(response, code)
+  if response then return AGAIN[response.status] == true end
+  return AGAIN_CODE[code] == true
 end
 
---- Sends a request and waits for its answer. Any status is an answer.
----@param request http.Request
----@return http.Response? response
----@return string? message
----@return string? code  "timeout", "connection", "dns", "tls", "reset", "too_large", "refused",
----       "url" or "io"
+local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9,
+  Oct = 10, Nov = 11, Dec = 12 }
 
-function http.request(request)
-  for attempt = 1, (request.retries or 0) + 1 do
+--- Seconds that a Retry-After header asks for: a number of them, or a date. 0 where there is none.
+local function retry_after(response)
+  local value = response and response.headers['retry-after'] or ''
+  if value:find '^%d+$' then return tonumber(value) end
+  local day, month, year, h, m, s =
+    value:match '^%a+, (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$'
+  if not MONTHS[month] then return 0 end
+  local days = calendar.days_from_civil(tonumber(year), MONTHS[month], tonumber(day))
+  return math.max(0, days * 86400 + h * 3600 + m * 60 + s - clock.now())
+end
+
+local function send(request)
+  for attempt = 1, request.retries + 1 do
     local response, message, code = client.request(request)
-    local again = attempt <= (request.retries or 0)
-      and (response and AGAIN[response.status] or not response and AGAIN_CODE[code])
-    if not again then return response, message, code end
-    local wait = math.max(backoff(attempt), retry_after(response) or 0)
-    log.debug('request is tried again', { target = request.target or 'other', attempt = attempt,
-      wait = wait,
+    local asked = retry_after(response)
+    if attempt > request.retries or asked > MAX_WAIT
+      or not (request.again or http.again)(response, code) then
+      return response, message, code
+    end
+    local wait = math.max(backoff(attempt), asked)
+    log.debug('request is tried again', { target = request.target, attempt = attempt, wait = wait,
       reason = message or response.status })
     task.sleep(wait)
   end
 end
 
+--- Sends a request and waits for its answer. Any status is an answer. Where the other side asks to
+--- be left alone for longer than a minute, its answer is not tried to better.
+---@param request http.Request
+---@return http.Response? response
+---@return string? message
+---@return string? code  "timeout", "connection", "dns", "tls", "reset", "too_large", "refused",
+---       "url" or "io"
+function http.request(request)
+  local o = check.options('http.request', request, REQUEST)
+  return send(o)
+end
+
 ---@param address string  a URL
 ---@param options? table  as http.request's
+---@return http.Response? response
+---@return string? message
+---@return string? code
 function http.get(address, options)
   local request = { url = address, retries = 2 }
   for k, v in pairs(options or {}) do request[k] = v end
-  return http.request(request)
+  local o = check.options('http.get', request, REQUEST)
+  return send(o)
 end
+
+--- The value of the header Authorization by a token that a file holds. The file is read anew each
+--- time, for such files are replaced while we run.
+---@param path string
+---@return string? value
+---@return string? message
+function http.bearer(path)
+  local token, message = file.read(path, 65536)
+  if not token then return nil, message end
+  token = token:match '^%s*(.-)%s*$'
+  if token == '' then return nil, ('%s is empty'):format(path) end
+  if token:find '%c' then return nil, ('%s holds more than one line'):format(path) end
+  log.secret(token)
+  return 'Bearer ' .. token
+end
+
+-- -- URLs and forms -------------------------------------------------------------------------------
 
 --- Fields as a query or a form: sorted by name, lists repeat their name.
 ---@param fields table<string, string|number|string[]>
@@ -106,6 +207,8 @@ end
 http.parse_url = url.parse
 http.escape = url.escape
 
+-- -- serving --------------------------------------------------------------------------------------
+
 local SERVE = {
   host = check.string '127.0.0.1',
   port = check.number(0, { min = 0, max = 65535, integer = true }),
@@ -122,7 +225,6 @@ local SERVE = {
 --- Serves until it is closed; each request runs the handler in a task of its own.
 ---@param options { host?: string, port?: integer }
 ---@param handler fun(request: http.Incoming): { status?: integer, headers?: table, body?: string }
-
 ---@return { port: fun(self): integer, close: fun(self) }? server
 ---@return string? message
 function http.serve(options, handler)

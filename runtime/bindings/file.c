@@ -25,8 +25,13 @@ static int l_read(lua_State *L) /* read(path [, limit = 16 MiB]) -> bytes | nil,
     const char *path = luaL_checkstring(L, 1);
     size_t limit = (size_t)luaL_optinteger(L, 2, 16 << 20);
     struct text *t = bind_text(L);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat s;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return fail(L, "read", path, errno);
+    if (fstat(fd, &s) == 0 && !S_ISREG(s.st_mode)) { /* a pipe would keep the loop waiting */
+        close(fd);
+        return fail(L, "read", path, S_ISDIR(s.st_mode) ? EISDIR : EINVAL);
+    }
     char chunk[65536];
     ssize_t n = 0;
     int code = 0;

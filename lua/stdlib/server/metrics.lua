@@ -24,8 +24,19 @@ local function measure_cells(rules)
   metrics.engine_memory:set(collectgarbage 'count' * 1024)
 end
 
+--- Whether a client likes OpenMetrics better than the text format, by the q of its Accept header.
 local function wants_openmetrics(accept)
-  return accept:find('application/openmetrics-text', 1, true) ~= nil
+  local best = { openmetrics = 0, text = 0 }
+  for range in accept:lower():gmatch '[^,]+' do
+    local kind = range:match '^%s*([^;%s]+)'
+    local q = tonumber(range:match ';%s*q=([%d.]+)') or 1
+    if kind == 'application/openmetrics-text' then
+      best.openmetrics = math.max(best.openmetrics, q)
+    elseif kind == 'text/plain' or kind == 'text/*' then
+      best.text = math.max(best.text, q)
+    end
+  end
+  return best.openmetrics > 0 and best.openmetrics >= best.text
 end
 
 --- The metrics in the format that the client asks for.

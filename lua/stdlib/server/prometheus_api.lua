@@ -18,8 +18,9 @@ local function alerts_of(name, state)
   local out = json.array()
   for _, series in pairs(state.series or {}) do
     if series.state == 'pending' or series.state == 'firing' then
-      local labels = { alertname = name }
+      local labels = {}
       for label, value in pairs(series.labels) do labels[label] = value end
+      labels.alertname = name
       out[#out + 1] = { labels = labels, annotations = series.annotations or {},
         state = series.state,
         activeAt = clock.text(series.active_at), value = exponent_text(series.value) }
