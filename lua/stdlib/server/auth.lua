@@ -1,6 +1,7 @@
 --- Who may do what. Without tokens nobody can change anything over HTTP; with them, each request is
 --- one of the named people or programs, told by a bearer token.
 local hash = require 'perigee.hash'
+local http = require 'http'
 
 local auth = {}
 
@@ -56,7 +57,9 @@ function auth.check(config, request, needs)
   return identity
 end
 
-local function host_of(text) return text:match '^%[([%x:%.]+)%]' or text:match '^([^:]+)' end
+local function host_of(text)
+  return text:match '^%[([%x:.]+)%]:?%d*$' or text:match '^([^:]+):?%d*$'
+end
 
 local function is_address(host) return host:find '^%d+%.%d+%.%d+%.%d+$' or host:find ':' end
 
@@ -70,7 +73,7 @@ local function host_allowed(config, request)
   for _, allowed in ipairs(config.allowed_hosts) do
     if host == allowed:lower() then return true end
   end
-  local own = config.external_url and require('http').parse_url(config.external_url)
+  local own = config.external_url and http.parse_url(config.external_url)
   return own and own.host == host
 end
 
@@ -78,11 +81,12 @@ end
 local function origin_allowed(config, request)
   local origin = request.headers.origin
   if not origin then return true end
-  if origin == 'http://' .. (request.headers.host or '') or origin == 'https://'
-    .. (request.headers.host or '') then
-    return true
-  end
-  return config.external_url ~= nil and config.external_url:sub(1, #origin) == origin
+  local host = request.headers.host or ''
+  if origin == 'http://' .. host or origin == 'https://' .. host then return true end
+  local own = config.external_url and http.parse_url(config.external_url)
+  local theirs = own and http.parse_url(origin)
+  return theirs ~= nil and theirs.scheme == own.scheme and theirs.host == own.host
+    and theirs.port == own.port
 end
 
 ---@return string? message  why a request is refused before anybody asks who sent it
