@@ -128,6 +128,16 @@ scrape_configs: [ { job_name: bench, static_configs: [ { targets: ["%s"] } ] } ]
   return url, scope
 end
 
+--- A source that answers every query with one series, named after the query, whose value is 1.
+function lib.fake_source()
+  return assert(http.serve({ max_connections = 500 }, function(request)
+    local sample = { metric = { name = http.parse_form(request.body).query },
+      value = { clock.now(), '1' } }
+    return { headers = { ['Content-Type'] = 'application/json' }, body = json.encode {
+      status = 'success', data = { resultType = 'vector', result = { sample } } } }
+  end))
+end
+
 --- The value of one sample in a text of metrics; 0 where there is none.
 function lib.metric(text, name)
   for line in text:gmatch '[^\n]+' do

@@ -1,9 +1,7 @@
 --- Reloading: 500 rule files from SIGHUP to active, and many random valid and invalid ones under
 --- load.
 local async = require 'async'
-local clock = require 'perigee.clock'
 local file = require 'perigee.file'
-local http = require 'http'
 local lib = require 'lib'
 
 local ROUNDS <const> = tonumber(os.getenv 'RELOADS' or (os.getenv 'BENCH_SHORT' and 30 or 1000))
@@ -17,16 +15,6 @@ signal "s%d" {
   labels = { severity = "warning" },
   annotations = { summary = "{{ humanize $value }}" },
 }]]):format(note or '', i, i)
-end
-
---- A source whose every series is above its threshold, so that every signal has a state to lose.
-local function source()
-  return assert(http.serve({ max_connections = 500 }, function(request)
-    local query = http.parse_form(request.body).query
-    return { headers = { ['Content-Type'] = 'application/json' },
-      body = ('{"status":"success","data":{"resultType":"vector","result":[{"metric":{"name":"%s"},'
-        .. '"value":[%.3f,"1"]}]}}'):format(query, clock.now()) }
-  end))
 end
 
 --- How many reloads the log tells of, and how long the last good one took. The log is read and not
@@ -55,7 +43,7 @@ end
 
 do
   local folder <const>, _gone <close> = lib.folder()
-  local server <close> = source()
+  local server <close> = lib.fake_source()
   local rules = {}
   for i = 1, 500 do rules[('r%d.lua'):format(i)] = rule(i):gsub('"1s", hold', '"15s", hold') end
   local perigee, _ended <close> = lib.perigee { folder = folder, rules = rules,
@@ -74,7 +62,7 @@ end
 
 do
   local folder <const>, _gone <close> = lib.folder()
-  local server <close> = source()
+  local server <close> = lib.fake_source()
   local rules, N = {}, 50
   for i = 1, N do rules[('r%d.lua'):format(i)] = rule(i) end
   local perigee, _ended <close> = lib.perigee { folder = folder, rules = rules,

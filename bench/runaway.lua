@@ -2,7 +2,6 @@
 local async = require 'async'
 local clock = require 'perigee.clock'
 local file = require 'perigee.file'
-local http = require 'http'
 local lib = require 'lib'
 local rules = require 'perigee.rules'
 
@@ -37,12 +36,7 @@ end
 
 do
   local folder <const>, _gone <close> = lib.folder()
-  local server <close> = assert(http.serve({}, function()
-    return { headers = { ['Content-Type'] = 'application/json' },
-      body = (
-      '{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[%.3f,"1"]}]}}'):format(
-        clock.now()) }
-  end))
+  local server <close> = lib.fake_source()
   local files = {}
   for i = 1, 20 do
     files[('good%d.lua'):format(i)] =
