@@ -27,6 +27,7 @@ local function sink(self, i)
   self[i] = item
 end
 
+--- Puts an item where it belongs.
 function heap:push(item)
   self[#self + 1] = item
   rise(self, #self)

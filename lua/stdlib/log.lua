@@ -22,8 +22,11 @@ end
 ---@param message string  what happened, without values in it
 ---@param fields? table<string, any>
 function log.debug(message, fields) write('debug', message, fields) end
+--- What an operator wants to know.
 function log.info(message, fields) write('info', message, fields) end
+--- What an operator should look at some day.
 function log.warn(message, fields) write('warn', message, fields) end
+--- What an operator should look at now.
 function log.error(message, fields) write('error', message, fields) end
 
 log.setup = raw.setup

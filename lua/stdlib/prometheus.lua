@@ -246,9 +246,9 @@ function prometheus.connect(o)
   return client
 end
 
+--- A client; calls of its methods wait.
 ---@param options { url: string, headers?: table, bearer_token_file?: string, tls?: http.Tls,
 ---   timeout?: string }
-
 function prometheus.client(options)
   return prometheus.connect(check.options('prometheus.client', options, prometheus.OPTIONS))
 end

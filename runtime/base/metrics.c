@@ -107,7 +107,7 @@ static struct child *child_of(struct metric *m, const char *const *values, bool 
         metric_add(metric_family("perigee_metrics_dropped_total",
                                  "Updates of label sets beyond the limit of a family.",
                                  METRIC_COUNTER, "", NULL, 0),
-                   NULL, 1);
+                   (const char *const[]){NULL}, 1);
     }
     text_free(&key);
     return c;

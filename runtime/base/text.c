@@ -102,7 +102,7 @@ const char *text_number(double x, char out[TEXT_NUMBER])
         at += sprintf(at, "%.*s", n, digits);
         for (int i = n; i < e; i++) *at++ = '0';
         *at = '\0';
-    } else if (e > 0 && e <= 21) { /* 12.34 */
+    } else if (e > 0 && e < n) { /* 12.34 */
         sprintf(at, "%.*s.%.*s", e, digits, n - e, digits + e);
     } else if (e > -6 && e <= 0) { /* 0.0012 */
         at += sprintf(at, "0.");

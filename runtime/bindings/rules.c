@@ -53,8 +53,9 @@ static int push_fault(lua_State *L, const struct fault *f)
     return 2;
 }
 
-/* A table {instructions=, allocated=, cpu_ms=} at index i as limits. Without a limit of CPU time there
- * is one that no honest rule comes near, so that a count decides, and tests repeat exactly. */
+/* A table {instructions=, allocated=, cpu_ms=} at index i as limits. Without a limit of CPU time
+ * there is one that no honest rule comes near, so that a count decides, and tests repeat exactly.
+ */
 static struct budget_limits limits(lua_State *L, int i)
 {
     return (struct budget_limits){

@@ -25,6 +25,7 @@ local ACTIONS = {
 ---@return Action?
 function registry.get(name) return ACTIONS[name] end
 
+--- Every name, sorted.
 function registry.names()
   local names = {}
   for name in pairs(ACTIONS) do names[#names + 1] = name end

@@ -37,6 +37,7 @@ cli.REMOTE = {
   JSON,
 }
 
+--- Tells what is wrong, on standard error.
 function cli.error(message) io.stderr:write('perigee: ', message, '\n') end
 
 local function help_text(spec)
@@ -120,6 +121,7 @@ end
 
 -- -- output ---------------------------------------------------------------------------------------
 
+--- Prints a value as one JSON document.
 function cli.print_json(value) io.write(json.encode(value, 2), '\n') end
 
 local COLOURS = { red = 31, green = 32, yellow = 33, blue = 34, bold = 1, dim = 2 }

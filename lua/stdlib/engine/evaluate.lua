@@ -39,8 +39,8 @@ end
 --- Keeps the outcome of a slot, unless that of a later one is there.
 local function store_outcome(engine, job, slot, seconds, health, message, state)
   engine.store:exec([[update signals set evaluated_at = ?, health = ?, error = ?, seconds = ?,
-    state = coalesce(?, state) where name = ? and evaluated_at < ?]], slot, health, message, seconds,
-    state and json.encode(state) or nil, job.name, slot)
+    state = coalesce(?, state) where name = ? and evaluated_at < ?]], slot, health, message,
+    seconds, state and json.encode(state) or nil, job.name, slot)
 end
 
 local function read_state(engine, job)

@@ -155,7 +155,9 @@ end
 ---@param p { id: string, playbook: string, target: string, actions: table[], partial?: boolean }
 ---@return Gate.Refusal?
 function guardrails.at_planning(engine, p) return ask(AT_PLANNING, engine, p) end
+--- The gates at the moment at which a plan would run.
 function guardrails.at_start(engine, p) return ask(AT_START, engine, p) end
+--- The gates between two actions of a plan that runs.
 function guardrails.between(engine, p) return ask(BETWEEN, engine, p) end
 
 return guardrails

@@ -33,10 +33,12 @@ local function write(store, incident)
     incident.opened_at, incident.resolved_at, clock.now(), json.encode(data))
 end
 
+--- One incident, or nil.
 function incidents.get(store, id)
   return read(store:row('select * from incidents where id = ?', id))
 end
 
+--- Those that are not resolved, the oldest first.
 function incidents.active(store)
   local out = {}
   for i, row in ipairs(

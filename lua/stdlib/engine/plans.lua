@@ -21,6 +21,7 @@ local function read(row)
   return row
 end
 
+--- One plan, or nil.
 function plans.get(store, id) return read(store:row('select * from plans where id = ?', id)) end
 
 ---@param limit integer

@@ -68,6 +68,7 @@ local function signal_view(engine, def)
     series = series }
 end
 
+--- GET /api/v1/signals
 function api.signals(engine)
   local names, out = {}, json.array()
   for name in pairs(engine.rules.signals) do names[#names + 1] = name end
@@ -89,6 +90,7 @@ end
 
 -- -- incidents ------------------------------------------------------------------------------------
 
+--- GET /api/v1/incidents?state=&limit=
 function api.incidents(engine, call)
   local out = json.array()
   for i, incident in ipairs(incidents.list(engine.store, limit_of(call, 500), call.fields.state)) do
@@ -97,12 +99,14 @@ function api.incidents(engine, call)
   return out
 end
 
+--- GET /api/v1/incidents/ID
 function api.incident(engine, call)
   local incident = incidents.get(engine.store, call.id)
   if not incident then return refuse(404, 'there is no such incident') end
   return incidents.view(engine.store, incident)
 end
 
+--- POST /api/v1/incidents/ID/acknowledge
 function api.acknowledge(engine, call)
   local incident, message = incidents.acknowledge(engine, call.id, call.identity.name)
   if not incident then
@@ -121,13 +125,16 @@ local function plan_list(engine, call, state)
   return out
 end
 
+--- GET /api/v1/plans?state=&limit=
 function api.plans(engine, call) return plan_list(engine, call, call.fields.state) end
 
+--- GET /api/v1/approvals: the plans that wait for a decision
 function api.approvals(engine, call)
   approvals.expire(engine)
   return plan_list(engine, call, 'pending')
 end
 
+--- GET /api/v1/plans/ID
 function api.plan(engine, call)
   local p = plans.get(engine.store, call.id)
   if not p then return refuse(404, 'there is no such plan') end
@@ -157,6 +164,7 @@ api.reject = decide 'rejected'
 
 -- -- the operator ---------------------------------------------------------------------------------
 
+--- GET /api/v1/audit?after=&limit=
 function api.audit(engine, call)
   local after = math.tointeger(tonumber(call.fields.after or 0))
   if not after or after < 0 then return refuse(400, 'after is the number of a record') end
@@ -165,6 +173,7 @@ function api.audit(engine, call)
     sequence = sequence }
 end
 
+--- POST /api/v1/kill_switch
 function api.kill_switch(engine, call)
   local on = call.body.on
   if type(on) ~= 'boolean' then return refuse(400, 'expected {"on": true} or {"on": false}') end
@@ -180,6 +189,7 @@ function api.kill_switch(engine, call)
   return { on = guardrails.killed(engine.config) ~= nil, reason = guardrails.killed(engine.config) }
 end
 
+--- GET /api/v1/status
 function api.status(engine)
   local function count(set)
     local n = 0
@@ -207,8 +217,11 @@ function api.status(engine)
     audit_head = head, audit_records = records }
 end
 
+--- GET /api/v1/rules
 function api.rules(engine, call) return prometheus_api.rules(engine, call.fields) end
+--- GET /api/v1/alerts
 function api.alerts(engine) return prometheus_api.alerts(engine) end
+--- GET /api/v1/status/buildinfo
 function api.buildinfo() return prometheus_api.buildinfo(daemon.version()) end
 
 return api

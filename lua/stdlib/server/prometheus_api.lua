@@ -80,6 +80,7 @@ function prometheus_api.rules(engine, fields)
   return { groups = groups }
 end
 
+--- Every pending and firing series, as Prometheus lists its alerts.
 function prometheus_api.alerts(engine)
   local all, names = json.array(), {}
   for name in pairs(engine.rules.signals) do names[#names + 1] = name end
