@@ -17,7 +17,8 @@ end
 
 local function shown(t, z)
   local c = calendar.time(t, z)
-  return ('%04d-%02d-%02d %02d:%02d:%02d %d'):format(c.year, c.month, c.day, c.hour, c.minute, c.second,
+  return ('%04d-%02d-%02d %02d:%02d:%02d %d'):format(c.year, c.month, c.day, c.hour, c.minute,
+    c.second,
     c.weekday + 1)
 end
 
@@ -63,7 +64,8 @@ describe('calendar', function()
   end)
 
   it('returns nil and the reason for what is no zone', function()
-    for _, name in ipairs { 'Europe/Berln', '', '/etc/passwd', '../../../etc/passwd', 'Europe/../UTC',
+    for _, name in ipairs { 'Europe/Berln', '', '/etc/passwd', '../../../etc/passwd',
+      'Europe/../UTC',
       'Europe', 'a\0b', ('x'):rep(500) } do
       local z, message = calendar.zone(name)
       assert.is_nil(z)

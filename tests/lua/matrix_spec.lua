@@ -63,7 +63,8 @@ describe('matrix', function()
   it('says what is wrong, in the line that is', function()
     local m = matrix.from_rows({ { 1, 2 } }, { 'cpu', 'disk' })
     local here = debug.getinfo(1, 'l').currentline
-    assert.matches('matrix_spec.lua:' .. here + 2 .. ': there is no column "cqu"; did you mean "cpu"%?$',
+    assert.matches('matrix_spec.lua:' .. here + 2
+      .. ': there is no column "cqu"; did you mean "cpu"%?$',
       failure(function() local x = m:column 'cqu' return x end))
     assert.matches('there is no row 2; the matrix has 1$', failure(m.get, m, 2, 1))
     assert.matches('there is no row 0', failure(m.get, m, 0, 1))
@@ -72,12 +73,14 @@ describe('matrix', function()
     assert.matches('there are no rows 1 to 2; the matrix has 1$', failure(m.slice, m, 1, 2))
     assert.matches('there are no rows 3 to 1', failure(m.slice, m, 3))
     assert.matches('row 2 has 1 values; expected 2', failure(matrix.from_rows, { { 1, 2 }, { 3 } }))
-    assert.matches('row 1 has 2 values; expected 1', failure(matrix.from_rows, { { 1, 2 } }, { 'a' }))
+    assert.matches('row 1 has 2 values; expected 1',
+      failure(matrix.from_rows, { { 1, 2 } }, { 'a' }))
     assert.matches('value 1 of row 1 is a string', failure(matrix.from_rows, { { 'x' } }))
     assert.matches('row 1 is a number; expected a table', failure(matrix.from_rows, { 1 }))
     assert.matches('2 names for 1 columns', failure(matrix.from_columns, { { 1 } }, { 'a', 'b' }))
     assert.matches('name 1 is a number', failure(matrix.from_columns, { { 1 } }, { 1 }))
-    assert.matches('two columns are named "a"', failure(matrix.from_rows, { { 1, 2 } }, { 'a', 'a' }))
+    assert.matches('two columns are named "a"',
+      failure(matrix.from_rows, { { 1, 2 } }, { 'a', 'a' }))
     assert.is_false(getmetatable(m))
   end)
 end)
@@ -111,7 +114,8 @@ describe('matrix.read_csv', function()
     assert.same({ nil, path .. ':3:3: column "b": "x" is no number' }, { matrix.read_csv(path) })
     local _, message = matrix.read_csv(path, { columns = { 'c' } })
     assert.matches(':1:1: there is no column "c"', message)
-    assert.matches('^cannot read /no/such/file: No such file', select(2, matrix.read_csv '/no/such/file'))
+    assert.matches('^cannot read /no/such/file: No such file',
+      select(2, matrix.read_csv '/no/such/file'))
     assert.matches('it is no regular file$', select(2, matrix.read_csv '/dev/zero'))
   end)
 
@@ -121,7 +125,8 @@ describe('matrix.read_csv', function()
       local m = matrix.read_csv(path, { delimeter = ';' })
       return m
     end)
-    assert.matches('matrix_spec.lua:' .. here + 2 .. ':.*delimeter.*did you mean "delimiter"', message)
+    assert.matches('matrix_spec.lua:' .. here + 2 .. ':.*delimeter.*did you mean "delimiter"',
+      message)
     assert.matches('delimiter', failure(matrix.read_csv, path, { delimiter = ';;' }))
     assert.matches('delimiter', failure(matrix.read_csv, path, { delimiter = '"' }))
     assert.matches('columns', failure(matrix.read_csv, path, { columns = 'a' }))
@@ -158,7 +163,8 @@ describe('matrix.read_csv', function()
 
   it('cannot wait in a coroutine of the script itself', function()
     write('a\n1\n')
-    local _, message = coroutine.resume(coroutine.create(function() return matrix.read_csv(path) end))
+    local _, message =
+      coroutine.resume(coroutine.create(function() return matrix.read_csv(path) end))
     assert.matches('only a task can', message)
   end)
 end)

@@ -30,7 +30,8 @@ describe('statistics', function()
 
   it('has the quantiles of numpy', function()
     local x = { 15, 20, 35, 40, 50 }
-    for p, expected in pairs { [0] = 15, [0.25] = 20, [0.4] = 29, [0.5] = 35, [0.9] = 46, [1] = 50 } do
+    for p, expected in pairs { [0] = 15, [0.25] = 20, [0.4] = 29, [0.5] = 35, [0.9] = 46,
+      [1] = 50 } do
       near(expected, statistics.quantile(x, p))
     end
   end)
@@ -60,8 +61,10 @@ describe('statistics', function()
       assert.same({ nil, 'no data: every sample is missing' }, { statistics[name] { NAN, false } })
     end
     assert.same({ nil, 'no data: every sample is missing' }, { statistics.quantile({}, 0.5) })
-    assert.same({ nil, 'too few samples: 1; with ddof = 1 it takes 2' }, { statistics.variance { 3 } })
-    assert.same({ nil, 'too few samples: 1; with ddof = 1 it takes 2' }, { statistics.zscore({ 3 }, 3) })
+    assert.same({ nil, 'too few samples: 1; with ddof = 1 it takes 2' },
+      { statistics.variance { 3 } })
+    assert.same({ nil, 'too few samples: 1; with ddof = 1 it takes 2' },
+      { statistics.zscore({ 3 }, 3) })
     assert.equal(0, statistics.variance({ 3 }, { ddof = 0 }))
   end)
 
@@ -104,7 +107,8 @@ describe('statistics', function()
   it('correlates as the definition does', function()
     local x, y, n = {}, {}, 50
     for i = 1, n do x[i], y[i] = 1e9 + i, 1e9 - 2 * i + (i * 7919) % 13 end
-    local function sum(f) local s = 0 for i = 1, n do s = s + f(x[i] - 1e9, y[i] - 1e9) end return s end
+    local function sum(f) local s = 0 for i = 1,
+      n do s = s + f(x[i] - 1e9, y[i] - 1e9) end return s end
     local sx, sy = sum(function(a) return a end), sum(function(_, b) return b end)
     local sxy = sum(function(a, b) return a * b end)
     local sxx, syy = sum(function(a) return a * a end), sum(function(_, b) return b * b end)
@@ -123,14 +127,19 @@ describe('statistics', function()
       { 'an array of numbers, not a nil', function() local x = statistics.mean() return x end },
       { 'value 2 is a string', function() local x = statistics.mean { 1, 'x' } return x end },
       { 'value 1 is a table', function() local x = statistics.median { {} } return x end },
-      { 'value 1 is a boolean', function() local x = statistics.ewma({ true }, { alpha = 1 }) return x end },
+      { 'value 1 is a boolean', function() local x = statistics.ewma({ true },
+      { alpha = 1 }) return x end },
       { 'between 0 and 1', function() local x = statistics.quantile({ 1 }, 95) return x end },
-      { 'unknown option "dof"', function() local x = statistics.stddev({ 1 }, { dof = 0 }) return x end },
-      { 'ddof: expected', function() local x = statistics.stddev({ 1 }, { ddof = 0.5 }) return x end },
-      { 'x: expected a number', function() local x = statistics.zscore({ 1, 2 }, 'x') return x end },
+      { 'unknown option "dof"', function() local x = statistics.stddev({ 1 },
+      { dof = 0 }) return x end },
+      { 'ddof: expected', function() local x = statistics.stddev({ 1 },
+      { ddof = 0.5 }) return x end },
+      { 'x: expected a number', function() local x = statistics.zscore({ 1, 2 },
+      'x') return x end },
       { 'exactly one of', function() local x = statistics.ewma({ 1 }, {}) return x end },
       { 'alpha = 2', function() local x = statistics.ewma({ 1 }, { alpha = 2 }) return x end },
-      { 'not of 1 and 2', function() local x = statistics.correlation({ 1 }, { 1, 2 }) return x end },
+      { 'not of 1 and 2', function() local x = statistics.correlation({ 1 },
+      { 1, 2 }) return x end },
       { 'not a number', function() local x = statistics.correlation({ 1 }, 1) return x end },
     }
     for _, call in ipairs(calls) do
