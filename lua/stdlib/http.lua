@@ -32,7 +32,9 @@ http.TLS = check.table_of {
   server_name = check.string(), insecure_skip_verify = check.boolean(),
 }
 
-local function text(v) if type(v) ~= 'string' then return check.expected('a text', v) end end
+local function any_text(v)
+  if type(v) ~= 'string' then return check.expected('a text', v) end
+end
 
 local function method(v)
   if type(v) ~= 'string' or not v:find '^%u+$' then
@@ -66,10 +68,10 @@ end
 ---@field guarded? boolean         no proxy, no link-local address
 ---@field refuse_port? integer     with guarded: our own, which is not called
 local REQUEST = {
-  url = check.required { test = text },
+  url = check.required { test = any_text },
   method = { default = 'GET', test = method },
   headers = check.map_of({ test = header }, "^[%w!#$%%&'*+.^_`|~-]+$"),
-  body = { test = text },
+  body = { test = any_text },
   timeout = check.number(30, { above = 0, max = 86400 }),
   connect_timeout = check.number(5, { above = 0, max = 86400 }),
   max_body = check.number(1 << 20, { min = 0, integer = true }),
