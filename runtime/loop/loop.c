@@ -87,7 +87,11 @@ static void free_signal(uv_handle_t *h) { free(h->data); }
 static void close_leftover(uv_handle_t *h, void *ud)
 {
     (void)ud;
-    if (!uv_is_closing(h)) uv_close(h, h->type == UV_SIGNAL ? free_signal : NULL);
+    if (uv_is_closing(h)) return;
+    /* A child that was abandoned has been killed: its end, which is near, closes its handle. Nobody
+     * else would wait for it, nor free what belongs to it. */
+    if (h->type == UV_PROCESS && uv_is_active(h)) return;
+    uv_close(h, h->type == UV_SIGNAL ? free_signal : NULL);
 }
 
 void loop_close(struct loop *l)

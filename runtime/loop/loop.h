@@ -13,7 +13,8 @@
 struct loop;
 
 int loop_open(struct loop **out); /* 0 or -errno */
-/* Closes what is still open on it, waits for the close callbacks, frees. NULL is fine. */
+/* Closes what is still open on it, waits for the close callbacks and for children that were
+ * abandoned, frees. NULL is fine. */
 void loop_close(struct loop *l);
 
 uv_loop_t *loop_uv(struct loop *l);
