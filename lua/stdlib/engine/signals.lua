@@ -14,7 +14,7 @@ signals.KEEP_RESOLVED = 900 -- seconds that a resolved series is told of, at lea
 ---@field state "inactive"|"pending"|"firing"
 ---@field condition "ok"|"anomaly"|"no_baseline"|"no_data"|"nan"
 ---@field value? number|string           a text where JSON has no such number
----@field anomaly_score? number, confidence? number, reason? string
+---@field anomaly_score? number|string, confidence? number|string, reason? string
 ---@field active_at? number, fired_at? number, resolved_at? number, last_seen? number
 ---@field keep_firing_since? number
 
@@ -46,7 +46,8 @@ local function remember(series, o, ts, partial)
     return
   end
   series.condition = v.is_anomaly and 'anomaly' or v.confidence and 'ok' or 'no_baseline'
-  series.anomaly_score, series.confidence, series.reason = v.anomaly_score, v.confidence, v.reason
+  series.anomaly_score, series.confidence = storable(v.anomaly_score), storable(v.confidence)
+  series.reason = v.reason
 end
 
 local function resolve(series, ts, why)

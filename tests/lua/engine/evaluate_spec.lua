@@ -205,6 +205,24 @@ describe('NaN', function()
   end)
 end)
 
+describe('infinity', function()
+  after_each(support.tidy)
+
+  it('is a value like others: judged, kept as a text, and good news when it is over', function()
+    for _, detector in ipairs { 'threshold { above = 1 }', 'threshold { below = -1 }',
+      'function(v) return v > 1 or v < -1 end' } do
+      for value, text in pairs { [1 / 0] = '+Inf', [-1 / 0] = '-Inf' } do
+        local w = world('detector = ' .. detector)
+        local series = one(w.run { { { app = 'shop' }, value } })
+        assert.equal(text, series.value)
+        local odd = not (detector:find 'above' and value < 0 or detector:find 'below' and value > 0)
+        assert.equal(odd and 'firing' or 'inactive', series.state)
+        assert.equal('inactive', one(w.run { { { app = 'shop' }, 0 } }).state)
+      end
+    end
+  end)
+end)
+
 describe('a late evaluation', function()
   after_each(support.tidy)
 
