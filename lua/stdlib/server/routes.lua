@@ -128,7 +128,7 @@ end
 local function read_body(request)
   if request.body == '' then return {} end
   local kind = (request.headers['content-type'] or ''):lower()
-  if not kind:find '^application/json' then
+  if kind:match '^[^;%s]*' ~= 'application/json' then
     return nil, 415, 'the Content-Type must be application/json'
   end
   local body, message = json.decode(request.body)
