@@ -15,7 +15,6 @@ local alertmanager = {}
 --- Sends alerts. The same alert may be sent again: Alertmanager tells it by its labels.
 ---@param client alertmanager.Client
 ---@param alerts { labels: table, annotations?: table, startsAt?: string, endsAt?: string }[]
-
 ---@return boolean? ok
 ---@return string? message
 function alertmanager.post(client, alerts)

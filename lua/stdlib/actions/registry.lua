@@ -7,7 +7,6 @@
 ---@field check? fun(args: table): string? what the spec cannot say, in words
 ---@field target? fun(args: table): string what it acts on: cooldowns are by target
 ---@field allowed? fun(args: table, config: table): string?  why the operator forbids it
-
 ---@field run? fun(args: table, context: table): Action.Outcome
 ---@field revert? fun(args: table): table? arguments of the same action that undo it
 ---@class Action.Outcome

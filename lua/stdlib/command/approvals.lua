@@ -2,12 +2,14 @@
 local cli = require 'command.cli'
 local plan_view = require 'command.plan_view'
 
+local SPEC = {
+  usage = 'approvals',
+  summary = 'Lists the plans that wait for a decision, with what each would do.',
+  options = cli.REMOTE,
+}
+
 return function(...)
-  local values,
-    status =
-    cli.parse({ usage = 'approvals',
-    summary = 'Lists the plans that wait for a decision, with what each would do.',
-    options = cli.options(cli.REMOTE) }, ...)
+  local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   local data, failed = cli.get(values, 'GET', '/api/v1/approvals')
   if not data then return failed end

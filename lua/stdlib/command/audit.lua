@@ -9,8 +9,8 @@ local PAGE = 1000
 local function each(values, f)
   local after = 0
   repeat
-    local data,
-      failed = cli.get(values, 'GET', ('/api/v1/audit?after=%d&limit=%d'):format(after, PAGE))
+    local path = ('/api/v1/audit?after=%d&limit=%d'):format(after, PAGE)
+    local data, failed = cli.get(values, 'GET', path)
     if not data then return nil, failed end
     for _, record in ipairs(data.records) do
       local ok, message = f(record)
@@ -49,14 +49,17 @@ local function show(record)
     cli.plain(json.encode(rest))))
 end
 
+local SPEC = {
+  usage = 'audit [--verify [--head HASH]]',
+  summary = 'Shows the audit trail, oldest first, or proves that it is whole.',
+  options = cli.options({
+    { name = 'verify', help = 'checks the chain of hashes from the first record on' },
+    { name = 'head', value = 'HASH', help = 'a head noted earlier, which must be in the chain' },
+  }, cli.REMOTE),
+}
+
 return function(...)
-  local values,
-    status = cli.parse({ usage = 'audit [--verify [--head HASH]]',
-    summary = 'Shows the audit trail, oldest first, '
-    .. 'or proves that it is whole.', options = cli.options({
-      { name = 'verify', help = 'checks the chain of hashes from the first record on' },
-      { name = 'head', value = 'HASH',
-      help = 'a head noted earlier, which must be in the chain' } }, cli.REMOTE) }, ...)
+  local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   if values.verify then return verify(values) end
   if values.head then

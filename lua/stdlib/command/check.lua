@@ -43,8 +43,7 @@ local function report(values, problems, warnings, counts)
   end
   if #problems == 0 then
     print(('%d rule files: %d signals, %d incidents, %d playbooks; nothing is wrong'):format(
-      counts.files, counts.signals,
-      counts.incidents, counts.playbooks))
+      counts.files, counts.signals, counts.incidents, counts.playbooks))
   end
 end
 
@@ -54,15 +53,18 @@ local function size(map)
   return n
 end
 
+local SPEC = {
+  usage = 'check [-c CONFIG] [FILE…]',
+  summary = 'Checks the configuration and its rule files, or just the rule files (or folders) named.',
+  details = [[
+Every error is a line "file:line[:column]: message" on standard error. Exit status 1: a rule
+is wrong; 2: the configuration is.]],
+  most = 10000,
+  options = { cli.CONFIG, cli.JSON },
+}
+
 return function(...)
-  local values, status = cli.parse({ usage = 'check [-c CONFIG] [FILE…]',
-    summary =
-    'Checks the configuration and its rule files, or just the rule files (or folders) named.',
-    details =
-    'Every error is a line "file:line[:column]: message" on standard error. Exit status 1: a rule\n'
-      .. 'is wrong; 2: the configuration is.', most = 10000, options = cli.options({
-      { name = 'config', short = 'c', value = 'CONFIG',
-        help = 'the configuration; perigee.yaml' } }, { cli.JSON }) }, ...)
+  local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   log.setup('warn', false)
   local files, problems, settings = nil, {}, { evaluation_interval = 30 }
@@ -76,11 +78,10 @@ return function(...)
     settings, files = read, read.files
   end
   if #values > 0 then files, problems = expand(values) end
-  local rules, errors,
-    warnings = load_rules.load(files, { every = settings.evaluation_interval, limits = {} })
+  local rules, errors, warnings = load_rules.load(files,
+    { every = settings.evaluation_interval, limits = {} })
   table.move(errors, 1, #errors, #problems + 1, problems)
   report(values, problems, warnings, { files = #files, signals = size(rules.signals),
-    incidents = size(rules.incidents),
-    playbooks = size(rules.playbooks) })
+    incidents = size(rules.incidents), playbooks = size(rules.playbooks) })
   return #problems > 0 and cli.NOT_AS_IT_SHOULD_BE or cli.DONE
 end

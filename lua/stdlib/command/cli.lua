@@ -28,6 +28,8 @@ cli.URL = 'http://127.0.0.1:9747'
 local HELP = { name = 'help', short = 'h', help = 'shows this' }
 local JSON = { name = 'json', help = 'prints one JSON document' }
 cli.JSON = JSON
+cli.CONFIG = { name = 'config', short = 'c', value = 'CONFIG',
+  help = 'the configuration; perigee.yaml' }
 
 --- Options of the commands that talk to a running perigee.
 cli.REMOTE = {
@@ -70,7 +72,7 @@ end
 ---@return integer? status     to end with, where there are no values: help was shown, or an error
 function cli.parse(spec, ...)
   local values, args, i = {}, { ... }, 1
-  table.insert(spec.options, HELP)
+  spec = setmetatable({ options = cli.options(spec.options, { HELP }) }, { __index = spec })
   local function wrong(message)
     cli.error(('%s\nTry "perigee %s --help".'):format(message, spec.usage:match '^%S+'))
     return nil, cli.USAGE
@@ -110,7 +112,7 @@ function cli.parse(spec, ...)
   return values
 end
 
---- An options list of its own for each command: these, then more.
+--- The options of several lists, one behind the other.
 function cli.options(...)
   local out = {}
   for _, list in ipairs { ... } do
@@ -204,8 +206,8 @@ function cli.ask(values, method, path, body)
   if token then headers.Authorization = 'Bearer ' .. token end
   if body then headers['Content-Type'] = 'application/json' end
   local response, why = http.request { method = method, url = base .. path, headers = headers,
-    timeout = 60,
-    body = body and json.encode(body) or nil, max_body = 64 << 20, target = 'perigee' }
+    body = body and json.encode(body) or nil, timeout = 60, max_body = 64 << 20,
+    target = 'perigee' }
   if not response then return nil, ('no perigee answers at %s: %s'):format(base, why) end
   local answer = json.decode(response.body)
   if type(answer) ~= 'table' then answer = { error = response.body:match '^%s*(.-)%s*$' } end

@@ -5,16 +5,20 @@ local plan_view = require 'command.plan_view'
 
 ---@param verb "approve"|"reject"
 return function(verb)
+  local spec = {
+    usage = verb .. ' ID',
+    summary = ('%ss a plan, exactly as "perigee approvals" shows it.'):format(
+      verb:gsub('^%l', string.upper)),
+    least = 1, most = 1,
+    options = cli.options({
+      { name = 'digest', value = 'DIGEST',
+        help = 'the one that was shown; else that of the plan as it is now' },
+      { name = 'reason', value = 'TEXT', help = 'is kept with the decision' },
+    }, cli.REMOTE),
+  }
+
   return function(...)
-    local values, status = cli.parse({ usage = verb .. ' ID',
-      summary =
-      ('%ss a plan, exactly as it is shown by "perigee approvals".'):format(verb:gsub('^%l',
-      string.upper)),
-      least = 1, most = 1, options = cli.options({
-        { name = 'digest', value = 'DIGEST',
-          help = 'the one that was shown; else that of the plan as it is now' },
-        { name = 'reason', value = 'TEXT', help = 'is kept with the decision' },
-      }, cli.REMOTE) }, ...)
+    local values, status = cli.parse(spec, ...)
     if not values then return status end
     if not values[1]:match '^[%w%-]+$' then
       cli.error(('"%s" is no id of a plan'):format(cli.plain(values[1])))

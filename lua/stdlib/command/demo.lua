@@ -345,13 +345,17 @@ local function play(world)
     first.id, second.id)
 end
 
+local SPEC = {
+  usage = 'demo [--keep]',
+  summary = 'Shows it all in about a minute, on a real Prometheus and a small shop.',
+  details = [[
+A bad deployment, odd signals, an incident, a rollback, the proof; then once more with an
+approval, and with a broken rule file. Needs the programs prometheus and promtool.]],
+  options = { { name = 'keep', help = 'leaves the folder with logs and data' } },
+}
+
 return function(...)
-  local values,
-    status = cli.parse({ usage = 'demo [--keep]',
-    summary = 'Shows it all in about a minute: a bad deployment, odd '
-    .. 'signals, an incident, a rollback, the proof.',
-      details = 'Needs the programs prometheus and promtool.',
-    options = { { name = 'keep', help = 'leaves the folder with logs and data' } } }, ...)
+  local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   started = clock.monotonic()
   local world

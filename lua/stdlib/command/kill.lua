@@ -1,13 +1,16 @@
 --- `perigee kill`: throws the kill switch of a running perigee, or takes it back.
 local cli = require 'command.cli'
 
+local SPEC = {
+  usage = 'kill on|off',
+  summary = 'Throws the kill switch, or takes it back.',
+  details = 'While it is on nothing is acted upon, not even the next step of a running plan.',
+  least = 1, most = 1,
+  options = cli.REMOTE,
+}
+
 return function(...)
-  local values,
-    status =
-    cli.parse({ usage = 'kill on|off',
-    summary = 'Throws the kill switch: nothing is acted upon until it is '
-    .. 'taken back, not even the next step of a plan that has begun.', least = 1, most = 1,
-      options = cli.options(cli.REMOTE) }, ...)
+  local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   if values[1] ~= 'on' and values[1] ~= 'off' then
     cli.error(('expected "on" or "off", not "%s"'):format(cli.plain(values[1])))

@@ -1,14 +1,15 @@
 --- `perigee reload`: has a running perigee read its files anew.
 local cli = require 'command.cli'
 
+local SPEC = {
+  usage = 'reload',
+  summary = 'Has a running perigee read its files anew: all of them, or on any error nothing.',
+  details = "Needs lifecycle: true, or an admin's token.",
+  options = cli.REMOTE,
+}
+
 return function(...)
-  local values,
-    status =
-    cli.parse({ usage = 'reload',
-    summary = 'Has a running perigee read its configuration and rules '
-    .. 'anew: all of it, or on any error nothing.',
-      details = 'Needs lifecycle: true, or an admin\'s token.',
-    options = cli.options(cli.REMOTE) }, ...)
+  local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   local answer, message = cli.ask(values, 'POST', '/-/reload')
   if not answer then

@@ -2,13 +2,15 @@
 local cli = require 'command.cli'
 local daemon = require 'perigee.daemon'
 
+local SPEC = {
+  usage = 'run [-c CONFIG]',
+  summary = 'Serves until SIGTERM.',
+  details = 'SIGHUP reads configuration and rules anew; SIGUSR1 throws the kill switch.',
+  options = { cli.CONFIG },
+}
+
 return function(...)
-  local values,
-    status = cli.parse({ usage = 'run [-c CONFIG]',
-    summary = 'Serves until SIGTERM. SIGHUP reads configuration '
-    .. 'and rules anew; SIGUSR1 throws the kill switch.', options = {
-    { name = 'config', short = 'c', value = 'CONFIG',
-      help = 'the configuration; perigee.yaml' } } }, ...)
+  local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   local problems
   status, problems = daemon.run(values.config or 'perigee.yaml')

@@ -1,11 +1,14 @@
 --- `perigee status`: how a running perigee is.
 local cli = require 'command.cli'
 
+local SPEC = {
+  usage = 'status',
+  summary = 'Tells how a running perigee is, and its signals.',
+  options = cli.REMOTE,
+}
+
 return function(...)
-  local values,
-    status =
-    cli.parse({ usage = 'status', summary = 'Tells how a running perigee is, and its signals.',
-    options = cli.options(cli.REMOTE) }, ...)
+  local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   local data, failed = cli.get(values, 'GET', '/api/v1/status')
   if not data then return failed end

@@ -2,11 +2,14 @@
 local cli = require 'command.cli'
 local daemon = require 'perigee.daemon'
 
+local SPEC = {
+  usage = 'version',
+  summary = 'Prints the version and those of the libraries.',
+  options = { cli.JSON },
+}
+
 return function(...)
-  local values,
-    status =
-    cli.parse({ usage = 'version', summary = 'Prints the version and those of the libraries.',
-    options = { cli.JSON } }, ...)
+  local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   local libraries = daemon.libraries()
   if values.json then

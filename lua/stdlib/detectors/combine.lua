@@ -63,9 +63,8 @@ local function build(o)
     for i, part in ipairs(parts) do
       models[i] = false
       if part.fit then
-        local model,
-          message =
-          part.fit(since(values, times, times[#times] and times[#times] - part.history.range or 0))
+        local from = times[#times] and times[#times] - part.history.range or 0
+        local model, message = part.fit(since(values, times, from))
         models[i] = model or { missing = message }
         fitted, why = fitted or model ~= nil, why or message
       else

@@ -9,11 +9,8 @@ local units = require 'units'
 ---@field history? Detector.History  absent: it judges without a baseline
 ---@field fit? fun(values: number[], times: number[]): table?, string?  a model of plain data, or
 ---       why not
-
 ---@field judge fun(model: table?, value: number, time: number, labels?: table): Verdict?, table?
 ---       a fault, where a rule's own code is part of it
-
----       where a rule's own code is part of it
 
 ---@class Detector.History  what to learn from, all in seconds
 ---@field range number   how far back

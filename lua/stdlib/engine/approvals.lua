@@ -14,9 +14,8 @@ local approvals = {}
 local function refuse(status, message) return nil, { status = status, message = message } end
 
 local function decided_text(store, p)
-  local row =
-    store:row(
-    'select who, decision from decisions where plan_id = ? order by position desc limit 1', p.id)
+  local row = store:row([[select who, decision from decisions where plan_id = ?
+    order by position desc limit 1]], p.id)
   return row and ('the plan has been %s by %s'):format(row.decision, row.who)
     or ('the plan is %s'):format(p.state)
 end
@@ -87,9 +86,8 @@ end
 
 --- Plans that nobody has decided about in time.
 function approvals.expire(engine)
-  local rows =
-    engine.store:rows([[select id from plans where state = 'pending' and expires_at <= ?]],
-    clock.now())
+  local rows = engine.store:rows(
+    "select id from plans where state = 'pending' and expires_at <= ?", clock.now())
   for _, row in ipairs(rows) do
     if plans.move(engine, row.id, 'pending', 'expired', { reason = 'nobody decided in time' }) then
       metrics.approvals:add(1, 'expired')

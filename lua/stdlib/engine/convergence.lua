@@ -32,7 +32,6 @@ end
 --- The groups of an incident at a time.
 ---@param def { signals: string[], group_by: string[], within: number }
 ---@param states table<string, { series: table, labels: table }>  by signal; labels: declared
-
 ---@param now number
 ---@return table<string, convergence.Group>
 function convergence.groups(def, states, now)

@@ -48,8 +48,8 @@ end
 
 --- A call without a fault: the count begins anew.
 function faults.clear(store, rule)
-  local row =
-    store:row('select running from rule_faults where rule = ? and switched_off_at is null', rule)
+  local row = store:row(
+    'select running from rule_faults where rule = ? and switched_off_at is null', rule)
   if not row or row.running == 0 then return end
   store:exec('update rule_faults set running = 0 where rule = ?', rule)
 end

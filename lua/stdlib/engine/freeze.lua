@@ -3,6 +3,7 @@
 --- it starts goes over midnight and belongs to the day on which it starts.
 local calendar = require 'perigee.calendar'
 local check = require 'check'
+local clock = require 'perigee.clock'
 
 local freeze = {}
 
@@ -11,8 +12,8 @@ local DAY_NAMES = { 'mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun' }
 
 local function moment(v)
   if type(v) ~= 'string' then return check.expected('a time such as "2026-12-24T18:00:00Z"', v) end
-  local y, m, d, h, min, s,
-    zone = v:match '^(%d%d%d%d)%-(%d%d)%-(%d%d)[T ](%d%d):(%d%d):?(%d?%d?)(.*)$'
+  local y, m, d, h, min, s, zone =
+    v:match '^(%d%d%d%d)%-(%d%d)%-(%d%d)[T ](%d%d):(%d%d):?(%d?%d?)(.*)$'
   local sign, zh, zm = (zone or ''):match '^([+-])(%d%d):?(%d%d)$'
   if not y or not (zone == 'Z' or sign) or tonumber(m) > 12 or tonumber(m) < 1 or tonumber(d) > 31
       or tonumber(h) > 24 or tonumber(min) > 59 then
@@ -84,11 +85,12 @@ end
 
 --- What a window says of itself.
 function freeze.text(window)
-  if window.from then return ('from %d to %d'):format(window.from, window.to) end
-  local function clock(s) return ('%02d:%02d'):format(s // 3600, s % 3600 // 60) end
+  if window.from then
+    return ('from %s to %s'):format(clock.text(window.from), clock.text(window.to))
+  end
+  local function of_day(s) return ('%02d:%02d'):format(s // 3600, s % 3600 // 60) end
   return ('%s %s-%s %s'):format(window.days and table.concat(window.days, ',') or 'daily',
-    clock(window.start),
-    clock(window['end']), window.timezone)
+    of_day(window.start), of_day(window['end']), window.timezone)
 end
 
 return freeze

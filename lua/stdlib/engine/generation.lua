@@ -33,10 +33,10 @@ end
 function generation.read(path)
   local values, problems, text = config.read(path)
   if not values then return nil, texts(problems), 'config' end
-  local rules, errors,
-    warnings = load_rules.load(values.files, { every = values.evaluation_interval,
+  local rules, errors, warnings = load_rules.load(values.files, {
+    every = values.evaluation_interval,
     limits = { instructions = 1000000, allocated = 64 << 20,
-    cpu_ms = math.tointeger(values.limits.rule_cpu) } })
+      cpu_ms = math.tointeger(values.limits.rule_cpu) } })
   if #errors > 0 then return nil, texts(errors), 'rules' end
   for _, line in ipairs(texts(warnings)) do log.warn('rule warning', { warning = line }) end
   local digest = text

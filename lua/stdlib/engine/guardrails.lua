@@ -55,10 +55,8 @@ local RAN = [[state in ('approved', 'executing', 'executed', 'failed', 'unknown'
 function gates.playbook_cooldown(engine, p)
   local def = engine.rules.playbooks[p.playbook]
   if not def or def.cooldown == 0 then return end
-  local row =
-    engine.store:row(
-    'select created_at from plans where playbook = ? and target = ? and id <> ? and '
-    .. RAN .. ' order by created_at desc limit 1', p.playbook, p.target, p.id)
+  local row = engine.store:row('select created_at from plans where playbook = ? and target = ? '
+    .. 'and id <> ? and ' .. RAN .. ' order by created_at desc limit 1', p.playbook, p.target, p.id)
   local left = row and row.created_at + def.cooldown - clock.now()
   if left and left > 0 then
     return ('the playbook\'s cooldown of %s: %s left'):format(units.duration_text(def.cooldown),
@@ -69,10 +67,8 @@ end
 function gates.playbook_limit(engine, p)
   local def = engine.rules.playbooks[p.playbook]
   if not def or not def.limit then return end
-  local n =
-    engine.store:row(
-    'select count(*) as n from plans where playbook = ? and id <> ? and created_at > ? and '
-    .. RAN, p.playbook, p.id, clock.now() - def.limit.per).n
+  local n = engine.store:row('select count(*) as n from plans where playbook = ? and id <> ? '
+    .. 'and created_at > ? and ' .. RAN, p.playbook, p.id, clock.now() - def.limit.per).n
   if n >= def.limit.count then
     return ('the playbook\'s limit: %d runs in the last %s, %d are allowed'):format(n,
       units.duration_text(def.limit.per), def.limit.count)

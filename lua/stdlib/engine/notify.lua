@@ -30,9 +30,9 @@ function notify.page(engine, p, message)
     labels[name] = labels[name] or value
   end
   async.spawn(function()
-    local ok,
-      why = alertmanager.post(client, { { labels = labels, annotations = { summary = message,
-      incident = p.incident_id } } })
+    local alert = { labels = labels,
+      annotations = { summary = message, incident = p.incident_id } }
+    local ok, why = alertmanager.post(client, { alert })
     metrics.pages:add(1, ok and 'sent' or 'failed')
     if not ok then log.error('Alertmanager could not be told', { plan = p.id, reason = why }) end
   end)

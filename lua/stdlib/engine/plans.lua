@@ -46,7 +46,6 @@ end
 ---@param engine table
 ---@param p { playbook: string, incident_id?: string, target: string, trust: string,
 ---   actions: table[], state: string, reason?: string, expires_at: number }
-
 ---@return table plan
 function plans.create(engine, p)
   local store, now = engine.store, clock.now()
@@ -79,8 +78,7 @@ function plans.move(engine, id, from, to, fields)
   fields = fields or {}
   local store = engine.store
   return store:transaction(function()
-    local n =
-      store:exec([[update plans set state = ?, reason = coalesce(?, reason), due_at = ?
+    local n = store:exec([[update plans set state = ?, reason = coalesce(?, reason), due_at = ?
       where id = ? and state = ?]], to, fields.reason, fields.due_at, id, from)
     if n == 0 then return false end
     local row = store:row('select playbook, incident_id from plans where id = ?', id)

@@ -14,10 +14,9 @@ local recovery = {}
 
 --- Marks an action that began in a process that is no more, and ends its plan.
 local function unknown(engine, p, row)
-  local message =
-    ('the program ended while %s of action %d (%s) was under way; it may have happened and is not '
-      .. 'repeated')
-    :format(row.direction == 'revert' and 'the revert' or 'the run', row.position, row.name)
+  local message = ('the program ended while %s of action %d (%s) was under way; it may have '
+    .. 'happened and is not repeated'):format(
+    row.direction == 'revert' and 'the revert' or 'the run', row.position, row.name)
   engine.store:transaction(function()
     engine.store:exec([[update actions set state = 'unknown', ended_at = ?, outcome = ?
       where plan_id = ? and position = ? and direction = ?]], clock.now(),

@@ -4,6 +4,7 @@
 --- got to.
 local approvals = require 'engine.approvals'
 local async = require 'async'
+local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local evaluate = require 'engine.evaluate'
 local execute = require 'engine.execute'
@@ -137,12 +138,22 @@ function Scheduler:converge_active()
   end
 end
 
+--- The head of the audit trail goes into the log, which mostly leaves the machine: to a head noted
+--- elsewhere every edit of the trail shows.
+function Scheduler:tell_head()
+  local head, records = audit.head(self.engine.store)
+  if head == self.told_head then return end
+  self.told_head = head
+  log.info('audit trail', { head = head, records = records })
+end
+
 function Scheduler:sweep()
   local engine = self.engine
   approvals.expire(engine)
   approvals.supersede(engine)
   self:converge_active()
   self:look_at_plans()
+  self:tell_head()
 end
 
 --- Begins every job whose slot has come and was not taken. Returns the time of the next one.
@@ -185,6 +196,7 @@ function Scheduler:poke() self:run('plans', self.look_at_plans, self) end
 
 function Scheduler:stop()
   self.stopping = true
+  self:tell_head()
   self.wake:set()
 end
 

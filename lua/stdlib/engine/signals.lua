@@ -17,7 +17,6 @@ signals.KEEP_RESOLVED = 900 -- seconds that a resolved series is told of, at lea
 ---@field anomaly_score? number|string, confidence? number|string, reason? string
 ---@field active_at? number, fired_at? number, resolved_at? number, last_seen? number
 ---@field keep_firing_since? number
-
 ---@field firing_from? number, firing_to? number  when it fired last; no end while it does
 ---@field partial? boolean               it became or stayed what it is by a partial answer
 
@@ -101,7 +100,6 @@ end
 ---@param ts number
 ---@param observations signals.Observation[]
 ---@param partial boolean   the answer is incomplete: what it lacks is not known to be gone
-
 ---@return table state      a new one
 ---@return string? message  two series came to the same labels: then nothing has changed
 function signals.step(state, def, ts, observations, partial)

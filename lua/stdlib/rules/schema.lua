@@ -203,8 +203,7 @@ local function warn_value_in_labels(body)
   for name, text in pairs(type(body.labels) == 'table' and body.labels or {}) do
     if type(text) == 'string' and text:find('{{[^}]*[$.][vV]alue') then
       warnings[#warnings + 1] = { path = { 'labels', name },
-        message =
-        'the value is part of this label: each new value is a new alert, and hold_for '
+        message = 'the value is part of this label: each new value is a new alert, and hold_for '
           .. 'starts again' }
     end
   end
@@ -363,7 +362,6 @@ local READERS = { signal = signal, incident = incident, playbook = playbook }
 ---@field file string, line integer   of the declaration
 ---@field file_digest string
 ---@field callable fun(f: table): fun(...): any, table?  a rule's function as the engine calls it:
-
 ---       its result, or nil and the fault
 
 --- The definition of one declaration and what is wrong with it.

@@ -139,9 +139,9 @@ end
 local function run_api(engine, route, request, id, identity)
   local body, status, message = read_body(request)
   if not body then return failure(status, message) end
-  local data,
-    refusal = route.run(engine, { fields = http.parse_form(request.query), body = body, id = id,
-    identity = identity, via = request.headers['x-perigee-client'] == 'cli' and 'cli' or 'api' })
+  local data, refusal = route.run(engine, { fields = http.parse_form(request.query), body = body,
+    id = id, identity = identity,
+    via = request.headers['x-perigee-client'] == 'cli' and 'cli' or 'api' })
   if data == nil then return failure(refusal.status, refusal.message) end
   return success(data)
 end
