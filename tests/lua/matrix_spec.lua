@@ -62,10 +62,12 @@ describe('matrix', function()
 
   it('says what is wrong, in the line that is', function()
     local m = matrix.from_rows({ { 1, 2 } }, { 'cpu', 'disk' })
-    local here = debug.getinfo(1, 'l').currentline
-    assert.matches('matrix_spec.lua:' .. here + 2
-      .. ': there is no column "cqu"; did you mean "cpu"%?$',
-      failure(function() local x = m:column 'cqu' return x end))
+    local line
+    local message = failure(function()
+      line = debug.getinfo(1, 'l').currentline local x = m:column 'cqu' return x
+    end)
+    assert.matches('matrix_spec.lua:' .. line
+      .. ': there is no column "cqu"; did you mean "cpu"%?$', message)
     assert.matches('there is no row 2; the matrix has 1$', failure(m.get, m, 2, 1))
     assert.matches('there is no row 0', failure(m.get, m, 0, 1))
     assert.matches('there is no column 3; the matrix has 2$', failure(m.get, m, 1, 3))
