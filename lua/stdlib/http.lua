@@ -48,6 +48,12 @@ local function header(v)
   end
 end
 
+--- The rule for a table of headers.
+---@param default? table
+function http.headers(default)
+  return check.map_of({ test = header }, "^[%w!#$%%&'*+.^_`|~-]+$", default)
+end
+
 ---@class http.Tls
 ---@field ca_file? string, cert_file? string, key_file? string, server_name? string
 ---@field insecure_skip_verify? boolean
@@ -70,7 +76,7 @@ end
 local REQUEST = {
   url = check.required { test = any_text },
   method = { default = 'GET', test = method },
-  headers = check.map_of({ test = header }, "^[%w!#$%%&'*+.^_`|~-]+$"),
+  headers = http.headers(),
   body = { test = any_text },
   timeout = check.number(30, { above = 0, max = 86400 }),
   connect_timeout = check.number(5, { above = 0, max = 86400 }),

@@ -2,7 +2,6 @@
 --- VictoriaMetrics). Empty, missing, NaN, partial and failed are told apart all the way up: they
 --- are different things, and none of them is zero.
 local check = require 'check'
-local file = require 'perigee.file'
 local http = require 'http'
 local json = require 'perigee.json'
 local log = require 'log'
@@ -13,17 +12,18 @@ local prometheus = {}
 local POINTS = 10000 -- of one answer to a range query; a server refuses more than 11,000
 local MAX_BODY = 64 << 20
 
-local TLS = check.table_of {
-  ca_file = check.string(), cert_file = check.string(), key_file = check.string(),
-  server_name = check.string(), insecure_skip_verify = check.boolean(),
-}
+local function address(v)
+  local message = http.check_url(v)
+  if message then return message end
+  if v:find '[?#]' then return 'expected the address of an API, without a query' end
+end
 
 prometheus.OPTIONS = {
-  url = check.required(check.string()),
-  headers = check.map_of(check.string(), nil, {}),
+  url = check.required { test = address },
+  headers = http.headers {},
   bearer_token_file = check.string(),
-  tls = TLS,
-  timeout = check.duration '30s',
+  tls = http.TLS,
+  timeout = check.duration('30s', { min = 0.1 }),
 }
 
 ---@class prometheus.Vector  an array of samples (of series, for a matrix)
@@ -41,9 +41,8 @@ prometheus.OPTIONS = {
 
 ---@class prometheus.Failure
 ---@field message string
----@field kind string  "bad_data", "execution", "timeout", "unavailable", "connection",
----       "not_prometheus", "too_large", …
-
+---@field kind string  "bad_data", "execution", "timeout", "unavailable", "unauthorized",
+---       "connection", "not_prometheus", "too_large", …
 
 --- The number that a sample's text stands for; nil where it is none.
 local function number(text)
@@ -69,23 +68,45 @@ local function failure(kind, message)
   return nil, setmetatable({ kind = kind, message = message }, Failure)
 end
 
---- The data of an answer in the API's envelope, or what is wrong with it.
-local function open_envelope(response)
-  local kind = response.headers['content-type'] or ''
-  if not kind:find('json', 1, true) then
-    return failure('not_prometheus',
-      ('status %d and %s instead of JSON: is this a Prometheus API?'):format(
-      response.status, kind == '' and 'no content type' or kind))
+--- What an answer says that is no JSON: mostly something between us and the API has answered.
+local function no_json(response, at)
+  local status, kind = response.status, response.headers['content-type'] or ''
+  if status >= 300 and status < 400 then
+    return failure('not_prometheus', ('%s is elsewhere: %s'):format(at,
+      (response.headers.location or 'it does not say where'):sub(1, 200)))
+  end
+  local words = ('%s answered %d, and %s instead of JSON'):format(at, status,
+    kind == '' and 'no content type' or kind:sub(1, 100))
+  if status >= 500 or status == 429 then return failure('unavailable', words) end
+  return failure('not_prometheus', words .. ': is this a Prometheus API?')
+end
+
+local KINDS = { [400] = 'bad_data', [422] = 'execution', [503] = 'unavailable' }
+
+--- The envelope of an answer, or what is wrong with it.
+---@param at string  who was asked, for people
+local function open_envelope(response, at)
+  local status = response.status
+  if status == 401 or status == 403 then
+    return failure('unauthorized',
+      ('%s answered %d: it wants other credentials'):format(at, status))
+  end
+  if not (response.headers['content-type'] or ''):find('json', 1, true) then
+    return no_json(response, at)
   end
   local answer, message = json.decode(response.body)
   if type(answer) ~= 'table' then
-    return failure('not_prometheus', message or 'the answer is JSON, but no object')
+    return failure('not_prometheus', ('%s: %s'):format(at,
+      message or 'the answer is JSON, but no object'))
   end
-  if answer.status ~= 'success' then
-    return failure(tostring(answer.errorType or 'internal'),
-      tostring(answer.error or 'status ' .. response.status))
+  if answer.status == 'success' then return answer end
+  if answer.status ~= 'error' then
+    return failure('not_prometheus',
+      ('%s answered %d, and JSON that is no Prometheus API\'s'):format(at, status))
   end
-  return answer
+  local kind, words = answer.errorType, answer.error
+  return failure(type(kind) == 'string' and kind or KINDS[status] or 'internal',
+    type(words) == 'string' and words or 'status ' .. status)
 end
 
 local function warnings_of(answer, into)
@@ -99,17 +120,47 @@ local function warnings_of(answer, into)
   if partial then into.partial = true end
 end
 
-local function sample(item)
-  local point = item.value
-  -- A native histogram has no single value; NaN says so.
-  return { labels = item.metric or {}, time = point and point[1] or 0,
-    value = point and number(point[2]) or 0 / 0 }
+local function time_and_value(point)
+  if type(point) ~= 'table' or type(point[1]) ~= 'number' then return end
+  return point[1], number(point[2])
 end
 
-local function points(item)
-  local s = { labels = item.metric or {}, ds = {}, y = {} }
-  for i, point in ipairs(item.values or {}) do s.ds[i], s.y[i] = point[1], number(point[2]) end
+local function labels_of(item)
+  if type(item) ~= 'table' then return end
+  if item.metric == nil then return {} end
+  if type(item.metric) ~= 'table' then return end
+  for name, value in pairs(item.metric) do
+    if type(name) ~= 'string' or type(value) ~= 'string' then return end
+  end
+  return item.metric
+end
+
+--- The sample that an item of a vector is; nil where it is none.
+local function sample(item)
+  local labels = labels_of(item)
+  local time, value = time_and_value(labels and item.value)
+  if labels and item.histogram then -- a native histogram has no single value; NaN says so
+    time, value = time_and_value(item.histogram), 0 / 0
+  end
+  return time and value and { labels = labels, time = time, value = value }
+end
+
+--- The series that an item of a matrix is; nil where it is none. Adds to one that is given.
+local function points(item, into)
+  local labels = labels_of(item)
+  if not labels or item.values ~= nil and type(item.values) ~= 'table' then return end
+  local s = into or { labels = labels, ds = {}, y = {} }
+  local n = #s.ds
+  for i, point in ipairs(item.values or {}) do
+    s.ds[n + i], s.y[n + i] = time_and_value(point)
+    if not s.y[n + i] then return end
+  end
   return s
+end
+
+local function malformed(what, i)
+  return failure('not_prometheus', ('%s %d of the answer is not as Prometheus writes it'):format(
+    what, i))
 end
 
 --- The result of an instant query: samples of a vector or a scalar, series of a matrix.
@@ -122,12 +173,16 @@ local function result(answer)
   out.type = data.resultType
   if out.type == 'scalar' then
     out[1] = sample { value = data.result }
+    if not out[1] then return malformed('value', 1) end
   elseif out.type == 'vector' or out.type == 'matrix' then
     local read = out.type == 'vector' and sample or points
-    for i, item in ipairs(data.result) do out[i] = read(item) end
+    for i, item in ipairs(data.result) do
+      out[i] = read(item)
+      if not out[i] then return malformed(out.type == 'vector' and 'sample' or 'series', i) end
+    end
   else
     return failure('bad_data',
-      ('the query gives a %s, no numbers'):format(tostring(data.resultType)))
+      ('the query gives a %.50s, no numbers'):format(tostring(data.resultType)))
   end
   return out
 end
@@ -139,23 +194,29 @@ local function label_key(labels)
 end
 
 --- Adds one window's series to those of the windows before it.
-local function append(series, by_key, answer)
-  for _, item in ipairs(answer.data.result) do
-    local key = label_key(item.metric or {})
-    local s = by_key[key]
-    if not s then
-      s = { labels = item.metric or {}, ds = {}, y = {} }
-      by_key[key], series[#series + 1] = s, s
-    end
-    local n = #s.ds
-    for i, point in ipairs(item.values or {}) do
-      s.ds[n + i], s.y[n + i] = point[1], number(point[2])
-    end
+local function append(series, by_key, list)
+  for i, item in ipairs(list) do
+    local labels = labels_of(item)
+    local key = labels and label_key(labels)
+    local s = points(item, by_key[key])
+    if not s then return malformed('series', i) end
+    if not by_key[key] then by_key[key], series[#series + 1] = s, s end
   end
+  return series
 end
 
---- How the client says a time: milliseconds, and no more digits than needed.
+--- How the client says a time or a step: milliseconds, as finely as the API goes.
 local function time_text(t) return ('%.3f'):format(t) end
+
+local function is_finite(x) return type(x) == 'number' and x - x == 0 end
+
+--- What is worth another attempt at once. What took too long would again, and make it worse.
+local function again(response, code)
+  if not response then return code == 'connection' or code == 'dns' or code == 'reset' end
+  local is_json = (response.headers['content-type'] or ''):find('json', 1, true)
+  return response.status == 429 or (response.status == 502 or response.status == 503)
+    and not is_json
+end
 
 --- A client from options that have been checked.
 function prometheus.connect(o)
@@ -168,13 +229,9 @@ function prometheus.connect(o)
   local function headers()
     local out = { ['Content-Type'] = 'application/x-www-form-urlencoded' }
     for name, value in pairs(o.headers) do out[name] = value end
-    if o.bearer_token_file then -- read anew each time: such files are replaced while we run
-      local token, message = file.read(o.bearer_token_file, 65536)
-      if not token then return nil, message end
-      token = token:match('^%s*(.-)%s*$')
-      log.secret(token)
-      out.Authorization = 'Bearer ' .. token
-    end
+    local message
+    if o.bearer_token_file then out.Authorization, message = http.bearer(o.bearer_token_file) end
+    if message then return nil, message end
     return out
   end
 
@@ -183,17 +240,17 @@ function prometheus.connect(o)
   local function ask(path, fields, method)
     local head, message = headers()
     if not head then return failure('unavailable', message) end
-    local body = http.form(fields)
+    local body, at = http.form(fields), base .. '/api/v1/' .. path
+    local get = method == 'GET'
     local response, why, code = http.request {
-      method = method or 'POST', url = base .. '/api/v1/' .. path
-        .. (method == 'GET' and body ~= '' and '?' .. body or ''),
-      headers = head, body = method ~= 'GET' and body or nil, timeout = o.timeout,
-      connect_timeout = math.min(5, o.timeout), max_body = MAX_BODY, max_redirects = method == 'GET'
-      and 3 or 0,
-      tls = o.tls, target = 'prometheus', retries = 2,
+      method = method or 'POST', url = at .. (get and body ~= '' and '?' .. body or ''),
+      headers = head, body = not get and body or nil, timeout = o.timeout,
+      connect_timeout = math.min(5, o.timeout), max_body = MAX_BODY,
+      max_redirects = get and 3 or 0, tls = o.tls, target = 'prometheus', retries = 2,
+      again = again,
     }
     if not response then return failure(code == 'io' and 'connection' or code, why) end
-    return open_envelope(response)
+    return open_envelope(response, at)
   end
 
   --- The value of an expression at one time.
@@ -202,6 +259,10 @@ function prometheus.connect(o)
   ---@return prometheus.Vector? vector
   ---@return prometheus.Failure? failure
   function client.query(_, expr, time)
+    if type(expr) ~= 'string' then error('query: ' .. check.expected('an expression', expr), 2) end
+    if time ~= nil and not is_finite(time) then
+      error('query: ' .. check.expected('a time in Unix seconds', time), 2)
+    end
     local answer, why = ask('query', { query = expr, time = time and time_text(time) or nil,
       timeout = units.duration_text(o.timeout) })
     if not answer then return nil, why end
@@ -211,29 +272,39 @@ function prometheus.connect(o)
   --- The values of an expression from start to stop, both included, in steps. Long ranges are asked
   --- for in pieces, on one grid.
   ---@param expr string
+  ---@param start number  Unix seconds
+  ---@param stop number
+  ---@param step number     seconds
   ---@return prometheus.Series[]? series  as the server sorts them; `.partial`, `.warnings` too
-
   ---@return prometheus.Failure? failure
   function client.query_range(_, expr, start, stop, step)
-    if step ~= step or step <= 0 or stop < start then
-      error('query_range: step must be above 0 and stop not before start', 2)
+    if type(expr) ~= 'string' then
+      error('query_range: ' .. check.expected('an expression', expr), 2)
     end
-    local series, by_key = {}, {}
-    local from = start
-    repeat
+    if not (is_finite(start) and is_finite(stop) and is_finite(step)) then
+      error('query_range: start, stop and step are numbers, in seconds', 2)
+    end
+    if step < 0.001 or stop < start then
+      error('query_range: step must be at least 0.001 and stop not before start', 2)
+    end
+    -- In the milliseconds that the server reads, or the pieces would not lie on one grid.
+    start, step = tonumber(time_text(start)), tonumber(time_text(step))
+    local series, by_key, from = {}, {}, start
+    for piece = 1, math.huge do
       local to = math.min(stop, from + (POINTS - 1) * step)
-      local answer,
-        why = ask('query_range', { query = expr, start = time_text(from), ['end'] = time_text(to),
-        step = ('%.3f'):format(step), timeout = units.duration_text(o.timeout) })
+      local answer, why = ask('query_range', { query = expr, start = time_text(from),
+        ['end'] = time_text(to), step = time_text(step), timeout = units.duration_text(o.timeout) })
       if not answer then return nil, why end
-      if type(answer.data) ~= 'table' or answer.data.resultType ~= 'matrix' then
+      local data = answer.data
+      if type(data) ~= 'table' or data.resultType ~= 'matrix' or type(data.result) ~= 'table' then
         return failure('bad_data', 'a range query must give a matrix')
       end
       warnings_of(answer, series)
-      append(series, by_key, answer)
-      from = to + step
-    until from > stop
-    return series
+      local added, wrong = append(series, by_key, data.result)
+      if not added then return nil, wrong end
+      from = start + piece * POINTS * step
+      if from > stop then return series end
+    end
   end
 
   --- Any other path below /api/v1, by GET: its data.
