@@ -1,14 +1,14 @@
 --- `perigee demo`: the main job, end to end, on a real Prometheus and a small shop. It starts what
 --- it needs, breaks the shop, and shows what Perigee makes of it; everything is gone when it ends.
-local async = require 'async'
 local cli = require 'command.cli'
 local clock = require 'perigee.clock'
 local embedded = require 'perigee.embedded'
-local file = require 'perigee.file'
 local hash = require 'perigee.hash'
 local http = require 'http'
 local json = require 'perigee.json'
-local process = require 'perigee.process'
+local testing = require 'testing.world'
+
+local get, must = testing.get, testing.must
 
 -- -- telling the story ----------------------------------------------------------------------------
 
@@ -25,113 +25,27 @@ local function headline(text)
   io.flush()
 end
 
---- Anything that should be and is not ends the demo.
-local function must(value, format, ...)
-  if not value then error({ demo = format:format(...) }, 0) end
-  return value
-end
+-- -- the world and its inhabitants -------------------------------------------------------------
 
---- Waits until f() gives something, and returns it.
-local function wait_for(what, seconds, f)
-  local until_then = clock.monotonic() + seconds
-  while true do
-    local value = f()
-    if value then return value end
-    must(clock.monotonic() < until_then, 'waited %d s in vain for %s', seconds, what)
-    async.sleep(0.1)
-  end
-end
-
--- -- the world: folder, ports, processes ----------------------------------------------------------
-
-local World = {}
+local World = setmetatable({}, { __index = testing.World })
 World.__index = World
 
-local function free_port()
-  local server = must(http.serve({}, function() return {} end), 'no free port')
-  local port = server:port()
-  server:close()
-  return port
-end
-
-local function new_world(keep)
-  local self =
-    setmetatable({ folder = must(file.temporary_folder 'perigee-demo', 'no temporary folder'),
-    keep = keep,
-    children = {}, ports = {} }, World)
-  for _, name in ipairs { 'prometheus', 'shop', 'perigee' } do self.ports[name] = free_port() end
-  self.program = must(file.executable(), 'where am I?')
-  return self
-end
-
-function World:path(name) return self.folder .. '/' .. name end
-
-function World:write(name, text) must(file.write(self:path(name), text), 'cannot write %s',
-  self:path(name)) end
-
---- Starts a program; its output goes to a log in the folder.
-function World:start(name, argv)
-  argv.output = self:path(name .. '.log')
-  local child, message = process.start(argv)
-  self.children[#self.children + 1] = { name = name,
-    process = must(child, '%s: %s', name, tostring(message)) }
-  return child
-end
-
-function World:run(name, argv)
-  local child, message = process.start(argv)
-  local status, out, err = must(child, '%s: %s', name, tostring(message)):wait(60)
-  must(status == 0, '%s failed: %s', name, (err or '') .. (out or ''))
-  return out
-end
-
---- Ends what was started, the last first, and takes the folder away.
-function World:close()
-  for i = #self.children, 1, -1 do
-    local child = self.children[i].process
-    child:kill(15)
-    if not child:wait(10) then child:kill(9) end
-    child:wait(5)
+local function new_world()
+  local self = setmetatable(testing.new 'perigee-demo', World)
+  self.ports = {}
+  for _, name in ipairs { 'prometheus', 'shop', 'perigee' } do
+    self.ports[name] = testing.free_port()
   end
-  if not self.keep then self:run('rm', { 'rm', '-rf', self.folder }) end
+  return self
 end
 
 function World:url(name, path) return ('http://127.0.0.1:%d%s'):format(self.ports[name],
   path or '') end
 
--- -- its inhabitants ------------------------------------------------------------------------------
-
-local function get(url)
-  local response = http.request { url = url, timeout = 5, max_body = 16 << 20 }
-  return response and response.status == 200 and response.body or nil
-end
-
 function World:start_prometheus()
   local instance = ('127.0.0.1:%d'):format(self.ports.shop)
-  self:write('history.lua', embedded.get 'examples/shop/history.lua')
-  self:write('history.om',
-    self:run('history', { self.program, 'lua', self:path 'history.lua', instance,
-    limit = 256 << 20 }))
-  self:run('promtool', { 'promtool', 'tsdb', 'create-blocks-from', 'openmetrics',
-    '--max-block-duration=240h',
-    self:path 'history.om', self:path 'prometheus-data' })
-  self:write('prometheus.yml', ([[
-global: { scrape_interval: 1s, evaluation_interval: 1s }
-scrape_configs:
-  - { job_name: shop, static_configs: [ { targets: ["%s"] } ] }
-]]):format(instance))
-  self:start('prometheus', { 'prometheus', '--config.file=' .. self:path 'prometheus.yml',
-    '--storage.tsdb.path='
-    .. self:path 'prometheus-data', '--storage.tsdb.retention.time=90d',
-    ('--web.listen-address=127.0.0.1:%d'):format(self.ports.prometheus) })
-  wait_for('Prometheus', 30, function() return get(self:url('prometheus', '/-/ready')) end)
-end
-
-function World:start_shop()
-  self:write('shop.lua', embedded.get 'examples/shop/shop.lua')
-  self:start('shop', { self.program, 'lua', self:path 'shop.lua', '--port',
-    tostring(self.ports.shop), '--traffic', '20' })
-  wait_for('the shop', 10, function() return get(self:url('shop', '/version')) end)
+  self:prometheus { port = self.ports.prometheus, targets = { instance },
+    history = self:shop_history(instance) }
 end
 
 function World:shop_version() return (json.decode(get(self:url('shop', '/version')) or '{}')
@@ -153,7 +67,6 @@ function World:write_rules(trust)
 end
 
 function World:start_perigee()
-  must(file.make_folder(self:path 'rules'), 'cannot make a folder')
   self.token = hash.random(16)
   self:write('token', self.token .. '\n')
   local config = embedded.get('examples/shop/perigee.yaml')
@@ -162,7 +75,7 @@ function World:start_perigee()
   self:write('perigee.yaml', config)
   self:write_rules 'auto'
   self.perigee = self:start('perigee', { self.program, 'run', '-c', self:path 'perigee.yaml' })
-  wait_for('Perigee', 10, function() return get(self:url('perigee', '/-/ready')) end)
+  self:wait_for('Perigee', 10, function() return get(self:url('perigee', '/-/ready')) end)
 end
 
 --- Asks Perigee's API, as any client would.
@@ -185,7 +98,7 @@ function World:wait_for_baselines()
     end
     return true
   end
-  wait_for('baselines and normal values', 40, learned)
+  self:wait_for('baselines and normal values', 40, learned)
   for _, signal in ipairs(self:api('GET', '/api/v1/signals')) do
     say('%-17s is normal: %s', signal.name, signal.series[1].reason)
   end
@@ -196,7 +109,7 @@ function World:break_shop()
   self:deploy_bad_version()
   say('version 2 is deployed, and it is bad')
   local told = {}
-  return wait_for('an open incident', 40, function()
+  return self:wait_for('an open incident', 40, function()
     for _, signal in ipairs(self:api('GET', '/api/v1/signals')) do
       local series = signal.series[1]
       if series and series.state == 'firing' and not told[signal.name] then
@@ -217,7 +130,7 @@ function World:break_shop()
 end
 
 function World:plan_of(incident)
-  local id = wait_for('a plan', 10,
+  local id = self:wait_for('a plan', 10,
     function() return self:api('GET', '/api/v1/incidents/' .. incident.id).plans[1] end)
   local p = self:api('GET', '/api/v1/plans/' .. id)
   say('plan %s by %s, trust %s, digest %s…', p.id, p.playbook, p.trust, p.digest:sub(1, 19))
@@ -226,9 +139,9 @@ end
 
 --- From the plan that runs to the incident that is over.
 function World:watch_recovery(incident, p)
-  wait_for('the rollback', 20, function() return self:shop_version() == 1 end)
+  self:wait_for('the rollback', 20, function() return self:shop_version() == 1 end)
   say('the shop is back at version 1')
-  p = wait_for('the end of the plan', 80, function()
+  p = self:wait_for('the end of the plan', 80, function()
     local now = self:api('GET', '/api/v1/plans/' .. p.id)
     return now.state ~= 'executing' and now.state ~= 'approved' and now or nil
   end)
@@ -236,7 +149,7 @@ function World:watch_recovery(incident, p)
   for i, action in ipairs(p.actions) do
     say('action %d, %s: %s, %s', i, action.name, action.state, action.outcome.message)
   end
-  wait_for('the end of the incident', 60, function()
+  self:wait_for('the end of the incident', 60, function()
     return self:api('GET', '/api/v1/incidents/' .. incident.id).state == 'resolved'
   end)
   say('incident %s is resolved', incident.id)
@@ -245,7 +158,7 @@ end
 function World:reload_to(trust)
   self:write_rules(trust)
   self.perigee:kill(1)
-  wait_for('the reload', 10, function()
+  self:wait_for('the reload', 10, function()
     for _, line in ipairs(self:api('GET', '/api/v1/status').last_reload.problems) do
       must(false, 'reload: %s', line)
     end
@@ -301,7 +214,7 @@ signal "oops" {
 }
 ]])
   world.perigee:kill(1)
-  local reload = wait_for('the refusal', 10, function()
+  local reload = world:wait_for('the refusal', 10, function()
     local last = world:api('GET', '/api/v1/status').last_reload
     return last.outcome == 'failed' and last or nil
   end)
@@ -332,7 +245,7 @@ local function play(world)
   headline 'A shop, its Prometheus, and Perigee'
   world:start_prometheus()
   say('Prometheus runs with two weeks of history')
-  world:start_shop()
+  world:shop(world.ports.shop, 20)
   say('the shop runs at %s, with 20 customers a second', world:url 'shop')
   world:start_perigee()
   say('Perigee runs at %s', world:url 'perigee')
@@ -360,13 +273,15 @@ return function(...)
   started = clock.monotonic()
   local world
   local ok, message = xpcall(function()
-    world = new_world(values.keep)
+    world = new_world()
     play(world)
-  end, function(e) return type(e) == 'table' and e.demo or debug.traceback(e) end)
+  end, function(e)
+    return getmetatable(e) == testing.Failure and e.message or debug.traceback(e)
+  end)
   if world then
-    if not ok then world.keep = true end
-    world:close()
-    if world.keep then say('logs and data are in %s', world.folder) end
+    local keep = values.keep or not ok
+    world:close(keep)
+    if keep then say('logs and data are in %s', world.folder) end
   end
   if not ok then
     cli.error('the demo failed: ' .. message)
