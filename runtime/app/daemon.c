@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/generation.h"
@@ -445,6 +446,7 @@ int daemon_start(struct host *host, const char *config_path, daemon_done_fn *don
         int rc = loop_on_signal(host->loop, signals[i], on_signal, host);
         if (rc < 0) return err_sys(e, rc, "cannot watch for signals");
     }
+    umask(077); /* what data_dir holds is for nobody else: plans, and who decided about them */
     struct daemon *d = xcalloc(1, sizeof *d);
     d->host = host;
     d->config_path = xstrdup(config_path);

@@ -189,6 +189,12 @@ function api.kill_switch(engine, call)
   return { on = guardrails.killed(engine.config) ~= nil, reason = guardrails.killed(engine.config) }
 end
 
+--- How the last reload went, for people: `outcome`, `at`, and the lines that were wrong.
+local function last_reload()
+  local last = daemon.last_reload()
+  return { outcome = last.outcome, at = clock.text(last.at), problems = json.array(last.problems) }
+end
+
 --- GET /api/v1/status
 function api.status(engine)
   local function count(set)
@@ -206,7 +212,7 @@ function api.status(engine)
   end
   return { version = daemon.version(), started_at = clock.text(daemon.started_at()),
     rules_loaded_at = clock.text(rules.loaded_at),
-    last_reload = daemon.last_reload(), source = engine.config.source.prometheus.url,
+    last_reload = last_reload(), source = engine.config.source.prometheus.url,
     dry_run = engine.config.guardrails.dry_run,
     kill_switch = guardrails.killed(engine.config) or false, signals = count(rules.signals),
     incidents_declared = count(rules.incidents), playbooks = count(rules.playbooks),
