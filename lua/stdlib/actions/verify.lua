@@ -22,6 +22,12 @@ local function holds(args, value)
   return value == args.equals
 end
 
+--- Whether a value is nearer to the limit than another, or as near.
+local function is_worse(args, value, than)
+  if args.below then return value >= than end
+  return value <= than
+end
+
 local function condition(args)
   if args.below then return ('below %g'):format(args.below) end
   if args.above then return ('above %g'):format(args.above) end
@@ -40,13 +46,13 @@ local function judge(args, vector, failure)
   if vector.partial then return false, 'the answer is partial' end
   if vector.type == 'matrix' then return false, 'the query gives a range of values, not one' end
   if #vector == 0 then return false, 'no data' end
-  local worst
+  local worst = vector[1].value
   for _, sample in ipairs(vector) do
     if sample.value ~= sample.value then return false, 'the value is NaN' end
     if not holds(args, sample.value) then
       return false, ('%g is not %s'):format(sample.value, condition(args))
     end
-    worst = sample.value
+    if is_worse(args, sample.value, worst) then worst = sample.value end
   end
   return true, ('%g is %s'):format(worst, condition(args))
 end
