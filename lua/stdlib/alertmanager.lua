@@ -1,42 +1,57 @@
 --- Alertmanager's API v2: alerts sent to it.
-local file = require 'perigee.file'
+local check = require 'check'
 local http = require 'http'
 local json = require 'perigee.json'
-local log = require 'log'
 
 local alertmanager = {}
 
----@class alertmanager.Client
----@field url string
----@field bearer_token_file? string
----@field tls? table
----@field timeout? number  seconds
+alertmanager.OPTIONS = {
+  url = check.required { test = http.check_base },
+  bearer_token_file = check.string(),
+  tls = http.TLS,
+  timeout = check.duration('10s', { min = 0.1 }),
+}
 
---- Sends alerts. The same alert may be sent again: Alertmanager tells it by its labels.
----@param client alertmanager.Client
----@param alerts { labels: table, annotations?: table, startsAt?: string, endsAt?: string }[]
----@return boolean? ok
----@return string? message
-function alertmanager.post(client, alerts)
-  local headers = { ['Content-Type'] = 'application/json' }
-  if client.bearer_token_file then
-    local token, message = file.read(client.bearer_token_file, 65536)
-    if not token then return nil, message end
-    token = token:match '^%s*(.-)%s*$'
-    log.secret(token)
-    headers.Authorization = 'Bearer ' .. token
+---@class alertmanager.Alert
+---@field labels table<string, string>
+---@field annotations? table<string, string>
+---@field startsAt? string  RFC 3339; when it arrives
+---@field endsAt? string    RFC 3339; Alertmanager's resolve_timeout after it was sent last
+
+--- A client from options that have been checked.
+function alertmanager.connect(o)
+  local client = { url = o.url }
+
+  --- Sends alerts. The same alert may be sent again: Alertmanager tells it by its labels.
+  ---@param alerts alertmanager.Alert[]
+  ---@return boolean? ok
+  ---@return string? message
+  function client.post(_, alerts)
+    local headers = { ['Content-Type'] = 'application/json' }
+    if o.bearer_token_file then
+      local value, message = http.bearer(o.bearer_token_file)
+      if not value then return nil, message end
+      headers.Authorization = value
+    end
+    local response, why = http.request {
+      method = 'POST', url = o.url:gsub('/+$', '') .. '/api/v2/alerts', headers = headers,
+      body = json.encode(json.array(alerts)), timeout = o.timeout, tls = o.tls,
+      target = 'alertmanager', retries = 4,
+    }
+    if not response then return nil, why end
+    if response.status >= 300 then
+      return nil, ('status %d: %s'):format(response.status, response.body:sub(1, 200))
+    end
+    return true
   end
-  local response, message = http.request {
-    method = 'POST', url = client.url:gsub('/+$', '') .. '/api/v2/alerts', headers = headers,
-      tls = client.tls,
-    body = json.encode(json.array(alerts)), timeout = client.timeout or 10, target = 'alertmanager',
-    retries = 4,
-  }
-  if not response then return nil, message end
-  if response.status >= 300 then
-    return nil, ('status %d: %s'):format(response.status, response.body:sub(1, 200))
-  end
-  return true
+
+  return client
+end
+
+--- A client; calls of its methods wait.
+---@param options { url: string, bearer_token_file?: string, tls?: http.Tls, timeout?: string }
+function alertmanager.client(options)
+  return alertmanager.connect(check.options('alertmanager.client', options, alertmanager.OPTIONS))
 end
 
 return alertmanager

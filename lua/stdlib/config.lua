@@ -1,5 +1,6 @@
 --- perigee.yaml: every key, its default, and everything that is wrong with a file, by line and
 --- column. docs/configuration.md describes the keys; a spec holds the two together.
+local alertmanager = require 'alertmanager'
 local check = require 'check'
 local file = require 'perigee.file'
 local freeze = require 'engine.freeze'
@@ -10,14 +11,7 @@ local yaml = require 'perigee.yaml'
 
 local config = {}
 
-local function valid_url(v)
-  if type(v) ~= 'string' then return check.expected('a URL', v) end
-  local parsed, message = http.parse_url(v)
-  if not parsed then return message end
-  if parsed.has_user then return 'a password does not belong into a URL; use a file' end
-end
-
-local url = { test = valid_url }
+local base_url = { test = http.check_base }
 
 local function listen_rule(default)
   return { default = default, test = function(v)
@@ -34,7 +28,7 @@ config.ROLES = { 'viewer', 'approver', 'admin', 'alert_sender' }
 
 local SPEC = {
   listen = listen_rule { host = '127.0.0.1', port = 9747 },
-  external_url = url,
+  external_url = base_url,
   allowed_hosts = check.list_of(check.string(), {}),
   data_dir = check.string './perigee-data',
   rules = check.list_of(check.string(), { 'rules/*.lua' }),
@@ -45,10 +39,7 @@ local SPEC = {
   source = check.required(check.table_of {
     prometheus = check.required(check.table_of(prometheus.OPTIONS)),
   }),
-  alertmanager = check.table_of {
-    url = check.required(url), bearer_token_file = check.string(), tls = prometheus.OPTIONS.tls,
-    timeout = check.duration '10s',
-  },
+  alertmanager = check.table_of(alertmanager.OPTIONS),
   auth = check.table_of({
     tokens = check.list_of(check.table_of {
       name = check.required(check.string()),
@@ -67,7 +58,7 @@ local SPEC = {
     blast_radius = check.number(0.2, { above = 0, max = 1 }),
     freeze = check.list_of(freeze.rule, {}),
     http = check.list_of(check.table_of {
-      url_prefix = check.required(url),
+      url_prefix = check.required(base_url),
       methods =
       check.list_of(check.one_of(nil, { 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE' })),
       bearer_token_file = check.string(),

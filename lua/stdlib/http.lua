@@ -26,6 +26,15 @@ function http.check_url(v)
   if parsed.has_user then return 'a password does not belong into a URL; use a file' end
 end
 
+--- What is wrong with a URL that paths are put behind, or nil.
+---@param v any
+---@return string? message
+function http.check_base(v)
+  local message = http.check_url(v)
+  if message then return message end
+  if v:find '[?#]' then return 'expected an address without a query' end
+end
+
 --- Names as in Prometheus' tls_config.
 http.TLS = check.table_of {
   ca_file = check.string(), cert_file = check.string(), key_file = check.string(),

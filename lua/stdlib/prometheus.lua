@@ -12,14 +12,8 @@ local prometheus = {}
 local POINTS = 10000 -- of one answer to a range query; a server refuses more than 11,000
 local MAX_BODY = 64 << 20
 
-local function address(v)
-  local message = http.check_url(v)
-  if message then return message end
-  if v:find '[?#]' then return 'expected the address of an API, without a query' end
-end
-
 prometheus.OPTIONS = {
-  url = check.required { test = address },
+  url = check.required { test = http.check_base },
   headers = http.headers {},
   bearer_token_file = check.string(),
   tls = http.TLS,

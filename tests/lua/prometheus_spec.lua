@@ -130,7 +130,7 @@ describe('prometheus.client', function()
       words { url = '127.0.0.1:9090' })
     assert.equal('url: a password does not belong into a URL; use a file',
       words { url = 'http://me:secret@prometheus' })
-    assert.equal('url: expected the address of an API, without a query',
+    assert.equal('url: expected an address without a query',
       words { url = 'http://prometheus/graph?g0.expr=up' })
     assert.equal('timeout: expected at least 100ms, not "0"',
       words { url = 'http://a', timeout = '0' })

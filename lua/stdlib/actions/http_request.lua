@@ -1,38 +1,31 @@
 --- http.request: one HTTP request to a URL that the operator allows. Sent once: whether it may be
 --- sent again after an uncertain end is not for a program to guess.
 local check = require 'check'
-local file = require 'perigee.file'
 local http = require 'http'
 local json = require 'perigee.json'
-local log = require 'log'
 
 local METHODS = { 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE' }
-
-local function valid_url(v)
-  if type(v) ~= 'string' then return check.expected('a URL', v) end
-  local parsed, message = http.parse_url(v)
-  if not parsed then return message end
-  if parsed.has_user then
-    return 'a URL with a password in it is not accepted; see guardrails.http'
-  end
-end
-
-local function valid_header(v)
-  if type(v) ~= 'string' or v:find '[\r\n]' then return check.expected('a text of one line', v) end
-end
 
 --- Credentials are the operator's (guardrails.http): a plan is shown to people and kept.
 local SECRET = { authorization = true, cookie = true, ['proxy-authorization'] = true }
 
-local headers = { default = nil, test = function(v)
-  local message, out, nested = check.map_of({ test = valid_header }, '^[%w%-]+$').test(v)
-  for name in pairs(type(v) == 'table' and not message and v or {}) do
+--- Where a request goes and where it ends is said by its URL and body alone: guardrails look there.
+local OURS = { host = true, connection = true, ['content-length'] = true,
+  ['transfer-encoding'] = true, ['idempotency-key'] = true }
+
+local HEADERS = http.headers()
+
+local headers = { test = function(v)
+  local message, out, nested = HEADERS.test(v)
+  if message then return message, nil, nested end
+  for _, name in ipairs(check.names(v)) do
     if SECRET[name:lower()] then
       return ('"%s" is the operator\'s to set, in guardrails.http; a plan holds no secret'):format(
         name)
     end
+    if OURS[name:lower()] then return ('"%s" is not a plan\'s to set'):format(name) end
   end
-  return message, out, nested
+  return nil, out
 end }
 
 local body = { test = function(v)
@@ -50,7 +43,7 @@ end }
 
 local REQUEST = {
   method = check.required(check.one_of(nil, METHODS)),
-  url = check.required { test = valid_url },
+  url = check.required { test = http.check_url },
   headers = headers,
   body = body,
   expect_status = expect_status,
@@ -125,11 +118,9 @@ local function run(args, context)
     content, send['Content-Type'] = json.encode(content), send['Content-Type'] or 'application/json'
   end
   if rule.bearer_token_file then
-    local token, message = file.read(rule.bearer_token_file, 65536)
-    if not token then return { result = 'failed', message = message } end
-    token = token:match('^%s*(.-)%s*$')
-    log.secret(token)
-    send.Authorization = 'Bearer ' .. token
+    local value, message = http.bearer(rule.bearer_token_file)
+    if not value then return { result = 'failed', message = message } end
+    send.Authorization = value
   end
   local response, message, code = http.request {
     method = args.method, url = args.url, headers = send, body = content,

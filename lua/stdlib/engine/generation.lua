@@ -1,5 +1,6 @@
 --- One generation of configuration and rules: read and checked as a whole, then made active between
 --- two turns of the loop, later drained. It holds code; state is in the store.
+local alertmanager = require 'alertmanager'
 local async = require 'async'
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
@@ -75,7 +76,8 @@ end
 local function new_engine(read, store)
   local values = read.config
   local engine = { config = values, rules = read.rules, store = store, process = daemon.process(),
-    source = prometheus.connect(values.source.prometheus), alertmanager = values.alertmanager,
+    source = prometheus.connect(values.source.prometheus),
+    alertmanager = values.alertmanager and alertmanager.connect(values.alertmanager),
     external_url = values.external_url or ('http://%s:%d'):format(values.listen.host,
     values.listen.port),
     own_port = values.listen.port, queries = async.gate(values.limits.concurrent_queries) }

@@ -1,6 +1,5 @@
 --- Calling a person: an alert to Alertmanager, where there is one, and always the log, the audit
 --- trail and a metric.
-local alertmanager = require 'alertmanager'
 local async = require 'async'
 local audit = require 'engine.audit'
 local incidents = require 'engine.incidents'
@@ -18,8 +17,7 @@ function notify.page(engine, p, message)
     reason = message })
   audit.append(engine.store, 'page', { plan = p.id, playbook = p.playbook, incident = p.incident_id,
     reason = message })
-  local client = engine.alertmanager
-  if not client then
+  if not engine.alertmanager then
     metrics.pages:add(1, 'nobody')
     return
   end
@@ -32,7 +30,7 @@ function notify.page(engine, p, message)
   async.spawn(function()
     local alert = { labels = labels,
       annotations = { summary = message, incident = p.incident_id } }
-    local ok, why = alertmanager.post(client, { alert })
+    local ok, why = engine.alertmanager:post { alert }
     metrics.pages:add(1, ok and 'sent' or 'failed')
     if not ok then log.error('Alertmanager could not be told', { plan = p.id, reason = why }) end
   end)
