@@ -81,8 +81,8 @@ function Loader:run(path, source)
   end
   if not declared then return end
   local digest = source
-  for required, its_digest in pairs(declared.files) do
-    digest = digest .. '\0' .. required .. its_digest
+  for _, required in ipairs(check.names(declared.files)) do
+    digest = digest .. '\0' .. required .. declared.files[required]
     self.sources[required] = self.sources[required] or file.read(required, 1 << 20)
   end
   self.files[#self.files + 1] = { path = path, digest = hash.sha256(digest), cell = cell }
