@@ -9,6 +9,8 @@ local check = {}
 ---@field default? any
 ---@field required? boolean
 ---@field test fun(value: any): string?, any?  what is wrong, and the value to use instead
+---@field fields? table<string, check.Rule>     of a table with fields of its own
+---@field item? check.Rule                      of a list
 ---@class check.Problem
 ---@field path (string|integer)[]  from the table that was checked down to the field
 ---@field message string
@@ -129,7 +131,7 @@ end
 ---@param item check.Rule
 ---@param default? table
 function check.list_of(item, default)
-  return rule(default, function(v)
+  local list = rule(default, function(v)
     if not is_list(v) then return expected('a list', v) end
     local out, problems = {}, {}
     for i, one in ipairs(v) do
@@ -147,6 +149,8 @@ function check.list_of(item, default)
     if #problems > 0 then return 'invalid', nil, problems end
     return nil, out
   end)
+  list.item = item
+  return list
 end
 
 --- A table of names and values that all obey a rule.
@@ -179,12 +183,14 @@ end
 --- A table with fields of its own.
 ---@param spec table<string, check.Rule>
 function check.table_of(spec, default)
-  return rule(default, function(v)
+  local fields = rule(default, function(v)
     if type(v) ~= 'table' or v.kind == 'function' then return expected('a table', v) end
     local out, problems = check.apply(v, spec)
     if #problems > 0 then return 'invalid', nil, problems end
     return nil, out
   end)
+  fields.fields = spec
+  return fields
 end
 
 local function distance(a, b) -- Levenshtein's, with a swap of neighbours as one step
