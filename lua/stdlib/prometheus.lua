@@ -213,7 +213,9 @@ local function again(response, code)
 end
 
 --- A client from options that have been checked.
-function prometheus.connect(o)
+---@param o table
+---@param max_vector? integer  bytes of the answer to an instant query; 64 MiB
+function prometheus.connect(o, max_vector)
   local base = o.url:gsub('/+$', '')
   local client = { url = o.url }
   if o.tls and o.tls.insecure_skip_verify then
@@ -231,7 +233,7 @@ function prometheus.connect(o)
 
   --- POST, because a query can be longer than a URL may be; it changes nothing, so it may be
   --- repeated.
-  local function ask(path, fields, method)
+  local function ask(path, fields, method, max_body)
     local head, message = headers()
     if not head then return failure('unavailable', message) end
     local body, at = http.form(fields), base .. '/api/v1/' .. path
@@ -239,7 +241,7 @@ function prometheus.connect(o)
     local response, why, code = http.request {
       method = method or 'POST', url = at .. (get and body ~= '' and '?' .. body or ''),
       headers = head, body = not get and body or nil, timeout = o.timeout,
-      connect_timeout = math.min(5, o.timeout), max_body = MAX_BODY,
+      connect_timeout = math.min(5, o.timeout), max_body = max_body or MAX_BODY,
       max_redirects = get and 3 or 0, tls = o.tls, target = 'prometheus', retries = 2,
       again = again,
     }
@@ -258,7 +260,7 @@ function prometheus.connect(o)
       error('query: ' .. check.expected('a time in Unix seconds', time), 2)
     end
     local answer, why = ask('query', { query = expr, time = time and time_text(time) or nil,
-      timeout = units.duration_text(o.timeout) })
+      timeout = units.duration_text(o.timeout) }, 'POST', max_vector)
     if not answer then return nil, why end
     return result(answer)
   end

@@ -52,7 +52,10 @@ end
 
 local function ask(engine, job, slot)
   local vector, failure = engine.queries:run(engine.source.query, engine.source, job.query, slot)
-  if not vector then return nil, ('%s (%s)'):format(failure.message, failure.kind) end
+  if not vector then
+    local hint = failure.kind == 'too_large' and ': too many series for limits.max_series?' or ''
+    return nil, ('%s (%s)%s'):format(failure.message, failure.kind, hint)
+  end
   if vector.type == 'matrix' then
     return nil, 'the query gives a range of values; a signal needs one a series'
   end

@@ -22,6 +22,9 @@ local scheduler = require 'engine.scheduler'
 
 local generation = {}
 
+-- Bytes of an answer, and of each series in it: where there are far too many, none is even read.
+local ANSWER, SERIES = 65536, 2048
+
 local function texts(problems)
   local out = {}
   for i, p in ipairs(problems) do out[i] = config.problem_text(p) end
@@ -76,7 +79,8 @@ end
 local function new_engine(read, store)
   local values = read.config
   local engine = { config = values, rules = read.rules, store = store, process = daemon.process(),
-    source = prometheus.connect(values.source.prometheus),
+    source = prometheus.connect(values.source.prometheus,
+      ANSWER + values.limits.max_series * SERIES),
     alertmanager = values.alertmanager and alertmanager.connect(values.alertmanager),
     external_url = values.external_url or ('http://%s:%d'):format(values.listen.host,
     values.listen.port),
