@@ -43,10 +43,10 @@ function generation.read(path)
       cpu_ms = math.tointeger(values.limits.rule_cpu) } })
   if #errors > 0 then return nil, texts(errors), 'rules' end
   for _, line in ipairs(texts(warnings)) do log.warn('rule warning', { warning = line }) end
-  local digest = text
-  for _, f in ipairs(rules.files) do digest = digest .. '\0' .. f.path .. '\0' .. f.digest end
-  for _, token in ipairs(values.auth.tokens) do digest = digest .. '\0' .. token.token end
-  return { config = values, rules = rules, digest = hash.sha256(digest) }, {}
+  local parts = { text }
+  for _, f in ipairs(rules.files) do parts[#parts + 1] = f.path .. '\0' .. f.digest end
+  for _, token in ipairs(values.auth.tokens) do parts[#parts + 1] = token.token end
+  return { config = values, rules = rules, digest = hash.sha256(table.concat(parts, '\0')) }, {}
 end
 
 --- What is there by name, and of which file: to tell what a reload has changed.
