@@ -99,3 +99,13 @@ create table settings (
   name text primary key,
   value text not null
 ) without rowid;
+
+-- migration 2
+-- Calls for a person that Alertmanager has not confirmed yet.
+create table pages (
+  id integer primary key,
+  plan_id text not null,
+  alert text not null,                   -- JSON, as Alertmanager is told
+  created_at real not null,
+  due_at real not null                   -- when it is told next
+);

@@ -22,12 +22,15 @@ local function set_incident(engine, p, state)
   if p.incident_id then incidents.set_state(engine, p.incident_id, state) end
 end
 
---- Ends a plan, tells who has to know, and lets the incident say that help did not come of it.
+--- Ends a plan, tells who has to know, and lets the incident say that help did not come of it: all
+--- at once, for a plan that has ended is not looked at again after a crash.
 local function finish(engine, p, state, reason)
-  if not plans.move(engine, p.id, 'executing', state, { reason = reason }) then return end
-  if state == 'executed' then return end
-  set_incident(engine, p, 'open')
-  notify.page(engine, p, ('%s: %s'):format(p.playbook, reason))
+  engine.store:transaction(function()
+    if not plans.move(engine, p.id, 'executing', state, { reason = reason }) then return end
+    if state == 'executed' then return end
+    set_incident(engine, p, 'open')
+    notify.page(engine, p, ('%s: %s'):format(p.playbook, reason))
+  end)
 end
 
 -- -- the journal ----------------------------------------------------------------------------------
@@ -177,11 +180,12 @@ local function begin(engine, p)
       { reason = 'guardrails.dry_run is on: nothing was done' })
     return false
   end
-  if not plans.move(engine, p.id, 'approved', 'executing', { due_at = clock.now() + LEASE }) then
-    return false
-  end
-  set_incident(engine, p, 'mitigating')
-  return true
+  return engine.store:transaction(function()
+    local begun = plans.move(engine, p.id, 'approved', 'executing',
+      { due_at = clock.now() + LEASE })
+    if begun then set_incident(engine, p, 'mitigating') end
+    return begun
+  end)
 end
 
 --- An action that is neither waiting nor done: it failed, nobody knows how it ended, or a task of

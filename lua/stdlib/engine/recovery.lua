@@ -26,9 +26,9 @@ local function unknown(engine, p, row)
       action = row.name, message = message })
     plans.move(engine, p.id, 'executing', 'unknown', { reason = message })
     if p.incident_id then incidents.set_state(engine, p.incident_id, 'open') end
+    notify.page(engine, p, ('%s: %s'):format(p.playbook, message))
   end)
   metrics.actions:add(1, row.name, 'unknown')
-  notify.page(engine, p, ('%s: %s'):format(p.playbook, message))
 end
 
 --- Reads the journal once, when the process starts, before anything runs.

@@ -13,6 +13,7 @@ local heap = require 'heap'
 local incidents = require 'engine.incidents'
 local log = require 'log'
 local metrics = require 'engine.metrics'
+local notify = require 'engine.notify'
 local playbooks = require 'engine.playbooks'
 local plans = require 'engine.plans'
 local types = require 'detectors.types'
@@ -153,6 +154,7 @@ function Scheduler:sweep()
   approvals.supersede(engine)
   self:converge_active()
   self:look_at_plans()
+  notify.deliver(engine)
   self:tell_head()
 end
 

@@ -184,6 +184,29 @@ describe('a plan that is carried out', function()
     end
   end)
 
+  it('ends together with all that comes of its end, or goes on', function()
+    local w = world { request 'one' }
+    w.answers.one = 500
+    w.store:exec [[create trigger full before insert on audit when new.record like '%"kind":"page"%'
+      begin select raise(abort, 'the disk is full'); end]]
+    assert.has_error(w.run)
+    assert.equal('executing', plans.get(w.store, w.plan.id).state)
+    assert.equal('mitigating', w.incident())
+    w.store:exec 'drop trigger full'
+    assert.same({ 'failed', 'action 1 (http.request) failed: answered 500 in 10 ms' }, { w.run() })
+    assert.equal('open', w.incident())
+    assert.same({ 'one' }, w.sent)
+  end)
+
+  it('begins together with its incident\'s new state', function()
+    local w = world { request 'one' }
+    w.store:exec [[create trigger full before insert on incidents
+      begin select raise(abort, 'the disk is full'); end]]
+    assert.has_error(w.run)
+    assert.equal('approved', plans.get(w.store, w.plan.id).state)
+    assert.same({}, w.sent)
+  end)
+
   it('in a dry run only says so', function()
     local w = world({ request 'one' }, { guardrails = { dry_run = true } })
     assert.same({ 'dry_run', 'guardrails.dry_run is on: nothing was done' }, { w.run() })

@@ -279,6 +279,18 @@ describe('the main job', function()
     assert.equal('expired', states(w))
   end)
 
+  it('tells Alertmanager when help did not come of it', function()
+    local w, told = job 'auto', {}
+    w.engine.alertmanager = { post = function(_, alerts)
+      told[#told + 1] = alerts[1].labels.playbook
+      return true
+    end }
+    http.request = function() return nil, 'nobody answers', 'timeout' end
+    pass(10)
+    w.scheduler:stop()
+    assert.same({ { 'mend' }, 'unknown' }, { told, states(w) })
+  end)
+
   it('acts by the rules of now: a generation that is stopped makes no plan any more', function()
     local w, sent = job 'auto'
     local gate = async.event()
