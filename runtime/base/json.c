@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* cJSON ends a string at a NUL, escaped or not, and says nothing: two texts would look the same. */
@@ -36,18 +37,34 @@ static cJSON *fail_at(const char *text, const char *at, const char *what, struct
     return NULL;
 }
 
+/* cJSON does not tell a lack of memory from an error in the text, so its allocator does. */
+static _Thread_local bool refused;
+
+static void *allocate(size_t n)
+{
+    void *p = malloc(n);
+    refused = refused || p == NULL;
+    return p;
+}
+
 cJSON *json_parse(const char *text, size_t len, struct err *e)
 {
     const char *nul = find_nul(text, len), *end = text;
     if (nul != NULL) return fail_at(text, nul, "JSON may not have a NUL character", e);
     if (!text_is_utf8(text, len))
         return fail_at(text, find_no_utf8(text, len), "JSON is not valid UTF-8", e);
+    cJSON_InitHooks(&(cJSON_Hooks){allocate, free});
+    refused = false;
     /* cJSON reads at most len bytes, and stops at its own nesting limit of 1,000. */
     cJSON *value = cJSON_ParseWithLengthOpts(text, len, &end, 0);
     if (value != NULL) {
         while (end < text + len && strchr(" \t\r\n", *end) != NULL) end++;
         if (end == text + len) return value;
         cJSON_Delete(value);
+    }
+    if (refused) {
+        err_set(e, -ENOMEM, "not enough memory");
+        return NULL;
     }
     return fail_at(text, end < text + len ? end : text + len, "invalid JSON", e);
 }

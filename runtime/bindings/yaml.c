@@ -260,7 +260,7 @@ static int parse_failed(lua_State *L, const yaml_parser_t *p)
     const yaml_mark_t *m = p->error == YAML_READER_ERROR ? &p->mark : &p->problem_mark;
     lua_pushnil(L);
     lua_createtable(L, 0, 3);
-    lua_pushstring(L, p->problem != NULL ? p->problem : "not readable");
+    lua_pushstring(L, p->problem);
     lua_setfield(L, -2, "message");
     lua_pushinteger(L, (lua_Integer)m->line + 1);
     lua_setfield(L, -2, "line");
@@ -304,7 +304,9 @@ static int l_decode(lua_State *L)
     b->has_parser = true;
     yaml_parser_set_input_string(&b->parser, (const unsigned char *)text, len);
     if (!yaml_parser_load(&b->parser, &b->document)) {
-        if (b->parser.error == YAML_MEMORY_ERROR) return luaL_error(L, "not enough memory");
+        /* In places libyaml gives up without a word: always for want of memory. */
+        if (b->parser.error == YAML_MEMORY_ERROR || b->parser.error == YAML_NO_ERROR)
+            return luaL_error(L, "not enough memory");
         return parse_failed(L, &b->parser);
     }
     b->has_document = true;

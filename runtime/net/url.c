@@ -9,45 +9,57 @@
 
 #include "base/memory.h"
 
-static char *part(CURLU *parsed, CURLUPart what, unsigned flags)
+/* A part that is not there is NULL. False when memory is gone. */
+static bool read_part(CURLU *parsed, CURLUPart what, char **out)
 {
-    char *value = NULL, *copy = NULL;
-    if (curl_url_get(parsed, what, &value, flags) == CURLUE_OK && value != NULL)
-        copy = xstrdup(value);
+    char *value = NULL;
+    CURLUcode rc =
+        curl_url_get(parsed, what, &value, what == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0);
+    if (rc == CURLUE_OK) *out = xstrdup(value);
     curl_free(value);
-    return copy;
+    return rc != CURLUE_OUT_OF_MEMORY;
+}
+
+static bool read_parts(struct url *u, CURLU *parsed)
+{
+    char *user = NULL, *port = NULL;
+    bool ok = read_part(parsed, CURLUPART_USER, &user) &&
+              read_part(parsed, CURLUPART_PORT, &port) &&
+              read_part(parsed, CURLUPART_SCHEME, &u->scheme) &&
+              read_part(parsed, CURLUPART_HOST, &u->host) &&
+              read_part(parsed, CURLUPART_PATH, &u->path) &&
+              read_part(parsed, CURLUPART_QUERY, &u->query);
+    u->has_user = user != NULL;
+    u->port = port != NULL ? atoi(port) : 0;
+    free(user);
+    free(port);
+    return ok;
+}
+
+/* Lower case, and IPv6 without its brackets. */
+static void tidy_host(char *host)
+{
+    for (char *c = host; *c; c++) *c = (char)tolower((unsigned char)*c);
+    size_t len = strlen(host);
+    if (host[0] != '[' || host[len - 1] != ']') return;
+    memmove(host, host + 1, len - 2);
+    host[len - 2] = '\0';
 }
 
 int url_parse(struct url *u, const char *text, struct err *e)
 {
     *u = (struct url){0};
     CURLU *parsed = curl_url();
-    if (parsed == NULL) return -ENOMEM;
-    CURLUcode rc = curl_url_set(parsed, CURLUPART_URL, text, 0);
-    if (rc != CURLUE_OK) {
-        curl_url_cleanup(parsed);
-        return err_set(e, -EINVAL, "no valid URL: %s", curl_url_strerror(rc));
-    }
-    char *user = part(parsed, CURLUPART_USER, 0),
-         *port = part(parsed, CURLUPART_PORT, CURLU_DEFAULT_PORT);
-    u->has_user = user != NULL;
-    u->port = port != NULL ? atoi(port) : 0;
-    u->scheme = part(parsed, CURLUPART_SCHEME, 0);
-    u->host = part(parsed, CURLUPART_HOST, 0);
-    u->path = part(parsed, CURLUPART_PATH, 0);
-    u->query = part(parsed, CURLUPART_QUERY, 0);
-    free(user);
-    free(port);
+    CURLUcode rc = CURLUE_OUT_OF_MEMORY;
+    if (parsed != NULL) rc = curl_url_set(parsed, CURLUPART_URL, text, 0);
+    if (rc == CURLUE_OK && !read_parts(u, parsed)) rc = CURLUE_OUT_OF_MEMORY;
     curl_url_cleanup(parsed);
+    if (rc == CURLUE_OUT_OF_MEMORY) return err_set(e, -ENOMEM, "not enough memory");
+    if (rc != CURLUE_OK) return err_set(e, -EINVAL, "no valid URL: %s", curl_url_strerror(rc));
     if (u->scheme == NULL || u->host == NULL || u->path == NULL ||
         (strcmp(u->scheme, "http") != 0 && strcmp(u->scheme, "https") != 0))
         return err_set(e, -EINVAL, "no http:// or https:// URL");
-    for (char *c = u->host; *c; c++) *c = (char)tolower((unsigned char)*c);
-    size_t len = strlen(u->host);
-    if (u->host[0] == '[' && u->host[len - 1] == ']') {
-        memmove(u->host, u->host + 1, len - 2);
-        u->host[len - 2] = '\0';
-    }
+    tidy_host(u->host);
     return 0;
 }
 

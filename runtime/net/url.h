@@ -17,7 +17,7 @@ struct url {
     bool has_user; /* user or password in it */
 };
 
-/* 0, or -EINVAL with e: no absolute http or https URL. url_free() is fine after either. */
+/* 0, or with e -EINVAL: no absolute http or https URL; or -ENOMEM. url_free() is fine after any. */
 int url_parse(struct url *u, const char *text, struct err *e);
 void url_free(struct url *u);
 
