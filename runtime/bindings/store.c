@@ -57,15 +57,53 @@ void store_push(lua_State *L, struct store *s) { push_box(L)->store = s; }
 
 /* -- statements -- */
 
-/* A statement that is reset whatever raises: the box resets it when it is closed or collected. */
+/* A statement that is reset whatever raises: the box resets it when it is closed or, where not even
+ * that was possible for want of memory, collected. By then its store may be gone, and it too. */
 #define STATEMENT_TYPE "perigee.statement"
+
+struct statement_box {
+    struct statement *st; /* NULL until prepared and once reset */
+    const struct box *of; /* the store's box, held by the user value */
+};
 
 static int l_reset(lua_State *L)
 {
-    struct statement **st = luaL_checkudata(L, 1, STATEMENT_TYPE);
-    if (*st != NULL) statement_reset(*st);
-    *st = NULL;
+    struct statement_box *b = luaL_checkudata(L, 1, STATEMENT_TYPE);
+    if (b->st != NULL && b->of->store != NULL) statement_reset(b->st);
+    b->st = NULL;
     return 0;
+}
+
+static struct statement_box *push_statement_box(lua_State *L) /* store … -> store … box */
+{
+    struct statement_box *b = lua_newuserdatauv(L, sizeof *b, 1);
+    *b = (struct statement_box){NULL, lua_touserdata(L, 1)};
+    luaL_setmetatable(L, STATEMENT_TYPE);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    lua_toclose(L, -1);
+    return b;
+}
+
+static void bind_value(lua_State *L, struct statement *st, int parameter, int i)
+{
+    size_t len;
+    const char *text;
+    switch (lua_type(L, i)) {
+    case LUA_TNIL: statement_bind_null(st, parameter); break;
+    case LUA_TBOOLEAN: statement_bind_integer(st, parameter, lua_toboolean(L, i)); break;
+    case LUA_TNUMBER:
+        if (lua_isinteger(L, i))
+            statement_bind_integer(st, parameter, lua_tointeger(L, i));
+        else
+            statement_bind_number(st, parameter, lua_tonumber(L, i));
+        break;
+    case LUA_TSTRING:
+        text = lua_tolstring(L, i, &len);
+        statement_bind_text(st, parameter, text, len);
+        break;
+    default: luaL_error(L, "a %s cannot be stored", luaL_typename(L, i));
+    }
 }
 
 /* Prepares the SQL at index 2 and binds what follows it; pushes the box, to be closed. */
@@ -75,34 +113,13 @@ static struct statement *prepare(lua_State *L)
     const char *sql = luaL_checkstring(L, 2);
     int last = lua_gettop(L);
     struct err e = {0};
-    struct statement **box = lua_newuserdatauv(L, sizeof *box, 0); /* … box */
-    *box = NULL;
-    luaL_setmetatable(L, STATEMENT_TYPE);
-    lua_toclose(L, lua_gettop(L));
-    if (store_prepare(s, sql, box, &e) < 0) raise(L, &e);
-    int wanted = statement_parameters(*box);
+    struct statement_box *box = push_statement_box(L); /* … box */
+    if (store_prepare(s, sql, &box->st, &e) < 0) raise(L, &e);
+    int wanted = statement_parameters(box->st);
     if (wanted != last - 2)
         luaL_error(L, "the statement takes %d values, not %d", wanted, last - 2);
-    for (int i = 3; i <= last; i++) {
-        size_t len;
-        const char *text;
-        switch (lua_type(L, i)) {
-        case LUA_TNIL: statement_bind_null(*box, i - 2); break;
-        case LUA_TBOOLEAN: statement_bind_integer(*box, i - 2, lua_toboolean(L, i)); break;
-        case LUA_TNUMBER:
-            if (lua_isinteger(L, i))
-                statement_bind_integer(*box, i - 2, lua_tointeger(L, i));
-            else
-                statement_bind_number(*box, i - 2, lua_tonumber(L, i));
-            break;
-        case LUA_TSTRING:
-            text = lua_tolstring(L, i, &len);
-            statement_bind_text(*box, i - 2, text, len);
-            break;
-        default: luaL_error(L, "a %s cannot be stored", luaL_typename(L, i));
-        }
-    }
-    return *box;
+    for (int i = 3; i <= last; i++) bind_value(L, box->st, i - 2, i);
+    return box->st;
 }
 
 static void push_row(lua_State *L, const struct statement *st)
@@ -179,7 +196,10 @@ static int transact(lua_State *L, bool durable) /* store f -> results of f */
     }
     if (store_begin(s, durable, &e) < 0) return raise(L, &e);
     /* A plain call: f cannot wait, so no other task sees the transaction half done. */
-    if (lua_pcall(L, 0, LUA_MULTRET, 0) != LUA_OK) {
+    int rc = lua_pcall(L, 0, LUA_MULTRET, 0);
+    if (((struct box *)lua_touserdata(L, 1))->store == NULL)
+        return luaL_error(L, "the store was closed within a transaction, which is undone");
+    if (rc != LUA_OK) {
         store_rollback(s);
         return lua_error(L);
     }

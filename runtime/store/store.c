@@ -12,13 +12,15 @@
 
 struct store {
     sqlite3 *db;
-    struct map statements; /* struct statement by SQL text */
-    bool durable;          /* what PRAGMA synchronous is set to now */
+    struct map statements;  /* struct statement by SQL text */
+    sqlite3_stmt *rollback; /* made beforehand: it has to work when there is no memory */
+    bool durable;           /* what PRAGMA synchronous is set to now */
 };
 
 struct statement {
     sqlite3_stmt *st;
     struct store *store;
+    int bound; /* SQLITE_OK, or why a value could not be bound: then it does not run */
 };
 
 static int code_of(int rc)
@@ -51,15 +53,15 @@ static int run(struct store *s, const char *sql, struct err *e)
 
 /* -- migrations -- */
 
-static int user_version(struct store *s)
+static int user_version(struct store *s, int *version, struct err *e)
 {
     sqlite3_stmt *st = NULL;
-    int version = -1;
-    if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL) == SQLITE_OK &&
-        sqlite3_step(st) == SQLITE_ROW)
-        version = sqlite3_column_int(st, 0);
+    int rc = sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL);
+    if (rc == SQLITE_OK) rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) *version = sqlite3_column_int(st, 0);
+    int failed = rc == SQLITE_ROW ? 0 : fail(s, rc, "cannot read the version", e);
     sqlite3_finalize(st);
-    return version;
+    return failed;
 }
 
 static int apply(struct store *s, int number, const char *sql, struct err *e)
@@ -70,7 +72,7 @@ static int apply(struct store *s, int number, const char *sql, struct err *e)
     if (rc == 0) rc = run(s, sql, e);
     if (rc == 0) rc = run(s, mark, e);
     if (rc == 0) rc = run(s, "COMMIT", e);
-    if (rc < 0) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    if (rc < 0) store_rollback(s);
     return rc;
 }
 
@@ -78,7 +80,7 @@ static int migrate(struct store *s, const char *sql, size_t len, struct err *e)
 {
     static const char mark[] = "-- migration ";
     char *all = xmemdup0(sql, len), *at = strstr(all, mark);
-    int present = user_version(s), number = 0, rc = present < 0 ? -EIO : 0;
+    int present = 0, number = 0, rc = user_version(s, &present, e);
     while (at != NULL && rc == 0) {
         char *next = strstr(at + 1, mark);
         number = atoi(at + sizeof mark - 1);
@@ -95,6 +97,16 @@ static int migrate(struct store *s, const char *sql, size_t len, struct err *e)
 }
 
 /* -- opening -- */
+
+static int prepare(struct store *s, const char *sql, sqlite3_stmt **out, struct err *e)
+{
+    const char *rest = "";
+    int rc = sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, &rest);
+    if (rc != SQLITE_OK) return fail(s, rc, "cannot understand a statement", e);
+    if (*out != NULL && rest[strspn(rest, " \t\r\n;")] == '\0') return 0;
+    sqlite3_finalize(*out);
+    return err_set(e, -EINVAL, "store: exactly one statement is expected");
+}
 
 int store_open(struct store **out, const char *path, const char *sql, size_t sql_len, struct err *e)
 {
@@ -114,6 +126,7 @@ int store_open(struct store **out, const char *path, const char *sql, size_t sql
              "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
              "PRAGMA trusted_schema = OFF; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY",
              e);
+    if (rc == 0) rc = prepare(s, "ROLLBACK", &s->rollback, e);
     if (rc == 0) rc = migrate(s, sql, sql_len, e);
     if (rc < 0) {
         store_close(s);
@@ -136,6 +149,7 @@ void store_close(struct store *s)
 {
     if (s == NULL) return;
     map_free(&s->statements, free_statement);
+    sqlite3_finalize(s->rollback);
     sqlite3_close(s->db);
     free(s);
 }
@@ -147,15 +161,11 @@ int store_prepare(struct store *s, const char *sql, struct statement **out, stru
     *out = map_get(&s->statements, sql);
     if (*out != NULL) return 0;
     sqlite3_stmt *raw = NULL;
-    const char *rest = "";
-    int rc = sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &raw, &rest);
-    if (rc != SQLITE_OK) return fail(s, rc, "cannot understand a statement", e);
-    if (raw == NULL || rest[strspn(rest, " \t\r\n;")] != '\0') {
-        sqlite3_finalize(raw);
-        return err_set(e, -EINVAL, "store: exactly one statement is expected");
-    }
+    int rc = prepare(s, sql, &raw, e);
+    if (rc < 0) return rc;
     struct statement *st = xcalloc(1, sizeof *st);
-    *st = (struct statement){raw, s};
+    st->st = raw;
+    st->store = s;
     map_set(&s->statements, sql, st);
     *out = st;
     return 0;
@@ -175,7 +185,8 @@ void statement_bind_number(struct statement *st, int i, double value)
 
 void statement_bind_text(struct statement *st, int i, const char *text, size_t len)
 {
-    sqlite3_bind_text64(st->st, i, text, len, SQLITE_TRANSIENT, SQLITE_UTF8);
+    int rc = sqlite3_bind_text64(st->st, i, text, len, SQLITE_TRANSIENT, SQLITE_UTF8);
+    if (rc != SQLITE_OK) st->bound = rc; /* of what is bound only this needs memory */
 }
 
 int statement_parameters(const struct statement *st)
@@ -185,6 +196,9 @@ int statement_parameters(const struct statement *st)
 
 int statement_step(struct statement *st, struct err *e)
 {
+    if (st->bound != SQLITE_OK)
+        return err_set(e, code_of(st->bound), "store: cannot bind a value: %s",
+                       sqlite3_errstr(st->bound));
     int rc = sqlite3_step(st->st);
     if (rc == SQLITE_ROW) return 1;
     if (rc == SQLITE_DONE) return 0;
@@ -195,6 +209,7 @@ void statement_reset(struct statement *st)
 {
     sqlite3_reset(st->st);
     sqlite3_clear_bindings(st->st);
+    st->bound = SQLITE_OK;
 }
 
 int statement_columns(const struct statement *st) { return sqlite3_column_count(st->st); }
@@ -270,5 +285,8 @@ int store_commit(struct store *s, struct err *e)
 
 void store_rollback(struct store *s)
 {
-    if (store_in_transaction(s)) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    if (!store_in_transaction(s)) return; /* some errors end it by themselves */
+    sqlite3_step(s->rollback);
+    sqlite3_reset(s->rollback);
+    require(!store_in_transaction(s)); /* or whatever came next would be part of it */
 }
