@@ -40,6 +40,7 @@ struct tasks {
 };
 
 static lua_State *volatile running_thread;
+static const char stray_yield_key; /* of the registry: what is raised then, made beforehand */
 
 /* -- operations -- */
 
@@ -273,7 +274,7 @@ static void go(struct task *t)
         end(t, TASK_DONE, NULL);
         return;
     }
-    if (rc == LUA_YIELD) lua_pushliteral(t->co, "attempt to yield from outside a coroutine");
+    if (rc == LUA_YIELD) lua_rawgetp(t->co, LUA_REGISTRYINDEX, &stray_yield_key);
     const char *trace = push_trace(t); /* … trace */
     compat_close_thread(t->co, L);     /* runs what is to be closed, keeps the error */
     end(t, TASK_FAULTED, trace);
@@ -356,6 +357,8 @@ void tasks_open(lua_State *L, struct tasks *tasks)
     lua_setfield(L, -2, "__metatable");
     luaL_newmetatable(L, TASK_TYPE); /* mt mt; the binding adds its methods */
     lua_pop(L, 2);
+    lua_pushliteral(L, "attempt to yield from outside a coroutine");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &stray_yield_key);
 }
 
 void tasks_cancel_all(struct tasks *tasks)
