@@ -87,6 +87,7 @@ static int code_of(const struct http_call *call, CURLcode rc)
 {
     if (call->too_large) return -EMSGSIZE;
     if (call->refused) return -EACCES;
+    if (call->response.headers.failed || call->response.body.failed) return -ENOMEM;
     switch (rc) {
     case CURLE_OPERATION_TIMEDOUT: return -ETIMEDOUT;
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -174,13 +175,20 @@ static void on_watch_closed(uv_handle_t *h)
     free(w);
 }
 
-static void on_timer(uv_timer_t *t)
+static void on_timer(uv_timer_t *t);
+
+static void act(struct http_client *c, curl_socket_t fd, int flags)
 {
-    struct http_client *c = t->data;
+    enum { LATER_MS = 100 };
     int running;
-    curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    /* Where it fails, which is for want of memory, curl leaves a transfer unwatched and does not
+     * ask to be woken: without this its time would never be up. */
+    if (curl_multi_socket_action(c->multi, fd, flags, &running) != CURLM_OK)
+        uv_timer_start(&c->timer, on_timer, LATER_MS, 0);
     finish_done(c);
 }
+
+static void on_timer(uv_timer_t *t) { act(t->data, CURL_SOCKET_TIMEOUT, 0); }
 
 static int set_timer(CURLM *multi, long ms, void *ud)
 {
@@ -198,13 +206,11 @@ static int set_timer(CURLM *multi, long ms, void *ud)
 static void on_socket(uv_poll_t *poll, int status, int events)
 {
     struct socket_watch *w = poll->data;
-    struct http_client *c = w->client;
-    int running, flags = 0;
+    int flags = 0;
     if (status < 0) flags |= CURL_CSELECT_ERR;
     if (events & UV_READABLE) flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE) flags |= CURL_CSELECT_OUT;
-    curl_multi_socket_action(c->multi, w->fd, flags, &running);
-    finish_done(c);
+    act(w->client, w->fd, flags);
 }
 
 static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *ud, void *socket_ud)
