@@ -62,7 +62,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
     size_t room = p->limit - to->len;
     text_add(to, buf->base, (size_t)n < room ? (size_t)n : room);
-    if ((size_t)n > room) {
+    if ((size_t)n > room || to->failed) {
         p->result.truncated = true;
         if (!p->exited) (void)uv_process_kill(&p->uv, SIGKILL);
         close_handle(stream);

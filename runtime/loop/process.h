@@ -20,7 +20,7 @@ struct process_options {
 
 struct process_result {
     int status;           /* exit status, or 128 + signal */
-    bool truncated;       /* it wrote more than the limit and was ended */
+    bool truncated;       /* it wrote more than the limit, or memory has, and was ended */
     struct text out, err; /* the callee's until its call returns */
 };
 
