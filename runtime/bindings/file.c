@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "bindings/bind.h"
 #include "bindings/modules.h"
 
@@ -141,14 +142,12 @@ static int l_make_folder(lua_State *L) /* make_folder(path): with its parents, a
 
 static int l_temporary_folder(lua_State *L) /* temporary_folder(prefix) -> path */
 {
-    const char *root = getenv("TMPDIR");
-    const char *prefix = luaL_checkstring(L, 1);
-    char template[512];
-    int n =
-        snprintf(template, sizeof template, "%s/%s-XXXXXX", root != NULL ? root : "/tmp", prefix);
-    if (n < 0 || (size_t)n >= sizeof template) return fail(L, "make", prefix, ENAMETOOLONG);
-    if (mkdtemp(template) == NULL) return fail(L, "make", template, errno);
-    lua_pushstring(L, template);
+    const char *root = getenv("TMPDIR"), *prefix = luaL_checkstring(L, 1);
+    char unique[17];
+    hash_random_hex(8, unique);
+    /* The name first: once the folder is there, nothing may fail that would leave it behind. */
+    const char *path = lua_pushfstring(L, "%s/%s-%s", root != NULL ? root : "/tmp", prefix, unique);
+    if (mkdir(path, 0700) < 0) return fail(L, "make", path, errno);
     return 1;
 }
 
