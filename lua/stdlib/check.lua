@@ -120,6 +120,16 @@ end
 --- Any value: what only its user can judge.
 function check.any(default) return rule(default, function() end) end
 
+--- Adds what a rule's test said of the value at a step: a message, or problems further in.
+local function gather(problems, step, message, nested)
+  for _, p in ipairs(nested or {}) do
+    problems[#problems + 1] = { path = { step, table.unpack(p.path) }, message = p.message,
+      at = p.at }
+  end
+  if nested or not message then return end
+  problems[#problems + 1] = { path = { step }, message = message }
+end
+
 local function is_list(v)
   if type(v) ~= 'table' or v.kind == 'function' then return false end
   local n = 0
@@ -136,14 +146,7 @@ function check.list_of(item, default)
     local out, problems = {}, {}
     for i, one in ipairs(v) do
       local message, better, nested = item.test(one)
-      if nested then
-        for _, p in ipairs(nested) do
-          problems[#problems + 1] = { path = { i, table.unpack(p.path) }, message = p.message,
-            at = p.at }
-        end
-      elseif message then
-        problems[#problems + 1] = { path = { i }, message = message }
-      end
+      gather(problems, i, message, nested)
       if better ~= nil then out[i] = better else out[i] = one end
     end
     if #problems > 0 then return 'invalid', nil, problems end
@@ -163,15 +166,10 @@ function check.map_of(item, name_pattern, default)
     local out, problems = {}, {}
     for name, one in pairs(v) do
       local message, better, nested = item.test(one)
-      for _, p in ipairs(nested or {}) do
-        problems[#problems + 1] = { path = { name, table.unpack(p.path) }, message = p.message,
-          at = p.at }
-      end
-      if nested then message = nil end
       if name_pattern and not tostring(name):match(name_pattern) then
-        message = ('"%s" is not a valid name here'):format(tostring(name))
+        gather(problems, name, ('"%s" is not a valid name here'):format(tostring(name)))
       end
-      if message then problems[#problems + 1] = { path = { name }, message = message } end
+      gather(problems, name, message, nested)
       if better ~= nil then out[name] = better else out[name] = one end
     end
     table.sort(problems, function(a, b) return tostring(a.path[1]) < tostring(b.path[1]) end)
@@ -263,14 +261,7 @@ function check.apply(options, spec)
         message = check.unknown('option', name, check.names(spec)) }
     else
       local message, better, nested = r.test(value)
-      if nested then
-        for _, p in ipairs(nested) do
-          problems[#problems + 1] = { path = { name, table.unpack(p.path) }, message = p.message,
-            at = p.at }
-        end
-      elseif message then
-        problems[#problems + 1] = { path = { name }, message = message }
-      end
+      gather(problems, name, message, nested)
       if better ~= nil then values[name] = better else values[name] = value end
     end
   end

@@ -36,15 +36,4 @@ end
 --- After the first item's number has become larger.
 function heap:first_changed() if self[1] then sink(self, 1) end end
 
---- Takes the first item out.
-function heap:pop()
-  local first, last = self[1], self[#self]
-  self[#self] = nil
-  if self[1] then
-    self[1] = last
-    sink(self, 1)
-  end
-  return first
-end
-
 return heap

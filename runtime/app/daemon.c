@@ -472,11 +472,6 @@ int daemon_start(struct host *host, const char *config_path, daemon_done_fn *don
 const char *daemon_process(const struct daemon *d) { return d->process; }
 double daemon_started_at(const struct daemon *d) { return d->started_at; }
 
-int daemon_port(const struct daemon *d)
-{
-    return d->now.server != NULL ? http_server_port(d->now.server) : 0;
-}
-
 const char *daemon_last_reload(const struct daemon *d, double *at, const struct lines **problems)
 {
     *at = d->last_at;

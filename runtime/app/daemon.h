@@ -49,7 +49,6 @@ void daemon_forget(struct daemon_waiter *w); /* done is not called; NULL is fine
 
 const char *daemon_process(const struct daemon *d); /* a random id of this process */
 double daemon_started_at(const struct daemon *d);
-int daemon_port(const struct daemon *d);
 /* "ok", "failed" or "none yet" */
 const char *daemon_last_reload(const struct daemon *d, double *at, const struct lines **problems);
 

@@ -117,12 +117,6 @@ static int copy_name(struct matrix *to, size_t j, const struct matrix *from, siz
 
 /* -- parts -- */
 
-void matrix_column(const struct matrix *m, size_t j, double *out)
-{
-    assert(j < m->columns);
-    for (size_t i = 0; i < m->rows; i++) out[i] = matrix_get(m, i, j);
-}
-
 int matrix_select(struct matrix **out, const struct matrix *m, const size_t *which, size_t n)
 {
     struct matrix *part = NULL;

@@ -39,8 +39,6 @@ static inline const double *matrix_row(const struct matrix *m, size_t i) /* (col
 {
     return m->x + i * m->columns;
 }
-/* Copies column j to out[0..rows). */
-void matrix_column(const struct matrix *m, size_t j, double *out);
 
 /* A new one with the columns which[0..n), each < columns, in that order. As matrix_new(). */
 int matrix_select(struct matrix **out, const struct matrix *m, const size_t *which, size_t n);

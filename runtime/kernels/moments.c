@@ -18,11 +18,6 @@ void moments_add(struct moments *m, double x)
     if (x > m->max) m->max = x;
 }
 
-void moments_add_all(struct moments *m, const double *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) moments_add(m, x[i]);
-}
-
 void moments_merge(struct moments *m, const struct moments *other)
 {
     if (other->count == 0) return;

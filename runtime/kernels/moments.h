@@ -21,7 +21,6 @@ void moments_init(struct moments *m); /* of no values */
 
 /* NaN and infinities are missing samples: they change nothing. */
 void moments_add(struct moments *m, double x);
-void moments_add_all(struct moments *m, const double *x, size_t n);
 
 /* Makes *m what it would be had it seen the values of both, but for rounding. */
 void moments_merge(struct moments *m, const struct moments *other);

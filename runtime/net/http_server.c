@@ -389,12 +389,6 @@ const char *http_body(const struct http_exchange *x, size_t *len)
     return x->body.data != NULL ? x->body.data : "";
 }
 
-const char *http_header(const struct http_exchange *x, const char *name)
-{
-    if (x->connection == NULL) return NULL;
-    return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
-}
-
 struct visit {
     void (*fn)(void *, const char *, const char *);
     void *ud;

@@ -40,8 +40,6 @@ const char *http_path(const struct http_exchange *x);  /* percent-decoded; no NU
 const char *http_query(const struct http_exchange *x); /* as sent, without "?"; "" if none */
 const char *http_body(const struct http_exchange *x, size_t *len);
 const char *http_peer(const struct http_exchange *x); /* the client's address, without port */
-/* The header's value or NULL; until the answer. Names in any case. */
-const char *http_header(const struct http_exchange *x, const char *name);
 void http_each_header(const struct http_exchange *x,
                       void (*fn)(void *ud, const char *name, const char *value), void *ud);
 

@@ -147,7 +147,9 @@ describe('the documentation', function()
     for path in routes:gmatch "%['(/[%w/_-]+)'%]" do
       assert.truthy(path:find '%.%l+$' or api:find(path, 1, true), path)
     end
-    for path in routes:gmatch "'%^(/api/v1/%l+)/" do assert.truthy(api:find(path, 1, true), path) end
+    for path in routes:gmatch "'%^(/api/v1/%l+)/" do
+      assert.truthy(api:find(path, 1, true), path)
+    end
   end)
 
   it('tells of every detector, action and option of the rule language', function()

@@ -55,7 +55,7 @@ end
 
 local SPEC = {
   usage = 'check [-c CONFIG] [FILE…]',
-  summary = 'Checks the configuration and its rule files, or just the rule files (or folders) named.',
+  summary = 'Checks the configuration and its rule files, or just the files (or folders) named.',
   details = [[
 Every error is a line "file:line[:column]: message" on standard error. Exit status 1: a rule
 is wrong; 2: the configuration is.]],

@@ -32,8 +32,7 @@ function plan_view.show(p)
   end
   for _, d in ipairs(p.decisions) do
     print(('  %s by %s (%s) at %s%s'):format(d.decision, cli.plain(d.who), d.via,
-      cli.time_text(d.at),
-      d.reason and ': ' .. cli.plain(d.reason) or ''))
+      cli.time_text(d.at), d.reason and ': ' .. cli.plain(d.reason) or ''))
   end
 end
 

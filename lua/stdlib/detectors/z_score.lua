@@ -33,8 +33,7 @@ local function build(o)
     local deviation = (value - model.mean) / model.scale
     return types.by_score(types.towards(deviation, o.direction), o.threshold,
       ('%s is %.1f standard deviations %s the mean of %s'):format(types.text(value),
-      math.abs(deviation),
-        deviation < 0 and 'below' or 'above', types.text(model.mean)))
+        math.abs(deviation), deviation < 0 and 'below' or 'above', types.text(model.mean)))
   end
 
   return { name = 'z_score', options = o, history = shared.history(o), fit = fit, judge = judge }

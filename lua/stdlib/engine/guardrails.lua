@@ -126,8 +126,7 @@ function gates.target_cooldown(engine, p)
     local left = row and row.started_at + cooldown - clock.now()
     if left and left > 0 then
       return ('guardrails.cooldown of %s for %s: %s left'):format(units.duration_text(cooldown),
-        target,
-        units.duration_text(math.ceil(left)))
+        target, units.duration_text(math.ceil(left)))
     end
   end
 end
@@ -136,8 +135,7 @@ end
 -- between two of its actions.
 local AT_PLANNING = { 'partial_data', 'not_allowed', 'playbook_cooldown', 'playbook_limit' }
 local AT_START = { 'kill_switch', 'freeze', 'partial_data', 'not_allowed', 'playbook_cooldown',
-  'playbook_limit',
-  'max_actions_per_hour', 'target_cooldown' }
+  'playbook_limit', 'max_actions_per_hour', 'target_cooldown' }
 local BETWEEN = { 'kill_switch', 'freeze', 'not_allowed' }
 
 local function ask(names, engine, p)

@@ -23,8 +23,7 @@ end
 local function write(store, incident)
   local data = {}
   for _, name in ipairs { 'labels', 'anomalies', 'recommendation', 'episode', 'partial',
-    'considered', 'acknowledged_by',
-    'paged', 'reopened_at' } do
+    'considered', 'acknowledged_by', 'paged', 'reopened_at' } do
     data[name] = incident[name]
   end
   store:exec([[insert or replace into incidents (id, name, group_key, state, opened_at,
@@ -196,8 +195,11 @@ function incidents.converge(engine, def)
       local incident = read(row)
       local group = groups[incident.group_key]
       active[incident.group_key] = true
-      if group and group.firing > 0 then update(engine, incident, group) else resolve(engine,
-        incident, now) end
+      if group and group.firing > 0 then
+        update(engine, incident, group)
+      else
+        resolve(engine, incident, now)
+      end
     end
     for key, group in pairs(groups) do
       if not active[key] and group.signals >= def.min_signals and group.firing > 0 then

@@ -4,10 +4,12 @@ local metrics = require 'perigee.metrics'
 
 local SECONDS = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30 }
 
-local function counter(name, help, labels) return metrics.family('counter', 'perigee_' .. name,
-  help, labels) end
-local function gauge(name, help, labels) return metrics.family('gauge', 'perigee_' .. name, help,
-  labels) end
+local function counter(name, help, labels)
+  return metrics.family('counter', 'perigee_' .. name, help, labels)
+end
+local function gauge(name, help, labels)
+  return metrics.family('gauge', 'perigee_' .. name, help, labels)
+end
 local function histogram(name, help, labels)
   return metrics.family('histogram', 'perigee_' .. name, help, labels, SECONDS)
 end
@@ -15,21 +17,21 @@ end
 return {
   evaluations = counter('rule_evaluations_total', 'Evaluations begun, by rule.', 'rule'),
   failures = counter('rule_evaluation_failures_total', 'Evaluations without a result, by rule.',
-  'rule'),
+    'rule'),
   missed = counter('rule_evaluations_missed_total',
-  'Evaluations that were due and did not take place.', 'rule'),
+    'Evaluations that were due and did not take place.', 'rule'),
   seconds = histogram('rule_evaluation_duration_seconds',
-  'Time from the start of an evaluation to its end.'),
+    'Time from the start of an evaluation to its end.'),
   last = gauge('rule_last_evaluation_timestamp_seconds',
-  'The time that was evaluated last, by rule.', 'rule'),
+    'The time that was evaluated last, by rule.', 'rule'),
   late = histogram('rule_evaluation_delay_seconds', 'How long after its time an evaluation began.'),
   rule_faults = counter('rule_faults_total', 'Errors in rule files while they were evaluated.',
-  'rule,kind'),
+    'rule,kind'),
   rules_off = gauge('rules_switched_off', 'Rules that are switched off because of faults.'),
   memory = gauge('lua_memory_bytes', 'Memory that rule files hold.'),
   engine_memory = gauge('engine_memory_bytes', 'Memory that the engine\'s Lua holds.'),
   instructions = counter('lua_instructions_total', 'Instructions that rule files have taken.',
-  'file'),
+    'file'),
   queue = gauge('evaluation_queue_length', 'Evaluations under way or waiting for their turn.'),
   alerts = gauge('alerts', 'Series of signals, by state.', 'state'),
   incidents = gauge('incidents', 'Incidents, by state.', 'state'),
@@ -40,13 +42,11 @@ return {
   approvals = counter('approvals_total', 'Decisions about plans.', 'outcome'),
   approval_wait = histogram('approval_wait_seconds', 'Time from a plan to the decision about it.'),
   pages = counter('pages_total', 'Calls for a person, by whether anybody could be told.',
-  'outcome'),
+    'outcome'),
   kill_switch = gauge('kill_switch', '1 while nothing may be acted upon.'),
   dry_run = gauge('dry_run', '1 while actions are only told of.'),
   models = counter('model_fits_total', 'Baselines learned, by outcome.', 'outcome'),
   audit_records = gauge('audit_records', 'Records in the audit trail.'),
   audit_head = gauge('audit_head_info', 'The head of the audit trail.', 'hash'),
   expose = metrics.expose,
-  gauge = gauge,
-  counter = counter,
 }

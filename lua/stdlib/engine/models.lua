@@ -68,8 +68,7 @@ function models.keeper(store, source)
     store:relaxed(function()
       store:exec(
         'insert or replace into models (signal, digest, fitted_at, models) values (?, ?, ?, ?)',
-        def.name,
-        learned.digest, learned.fitted_at, json.encode(learned.by_series))
+        def.name, learned.digest, learned.fitted_at, json.encode(learned.by_series))
     end)
     cache[def.name], retry_at[def.name] = learned, nil
     log.debug('baselines learned', { signal = def.name })

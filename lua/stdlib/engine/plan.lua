@@ -18,15 +18,12 @@ end
 
 local function read_action(item)
   if type(item) ~= 'table' or item.kind ~= 'action' then
-    return nil,
-      { { path = {},
+    return nil, { { path = {},
       message = check.expected('an action such as http.request { … } or verify { … }', item) } }
   end
   local action = registry.get(item.name)
   if type(item.options) ~= 'table' or item.options.kind then
-    return nil,
-      { { path = {},
-      message = ('%s: %s'):format(item.name,
+    return nil, { { path = {}, message = ('%s: %s'):format(item.name,
       check.expected('a table of arguments', item.options)) } }
   end
   local args, problems = check.apply(item.options, action.spec)

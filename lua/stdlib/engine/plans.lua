@@ -10,11 +10,6 @@ local plan = require 'engine.plan'
 
 local plans = {}
 
---- States that nothing follows.
-plans.FINAL = { rejected = true, expired = true, superseded = true, executed = true, failed = true,
-  unknown = true,
-  dry_run = true, blocked = true }
-
 local function read(row)
   if not row then return nil end
   row.actions = json.decode(row.actions)
@@ -95,8 +90,9 @@ function plans.move(engine, id, from, to, fields)
 end
 
 --- When the engine is to look at it next.
-function plans.set_due(store, id, due_at) store:exec('update plans set due_at = ? where id = ?',
-  due_at, id) end
+function plans.set_due(store, id, due_at)
+  store:exec('update plans set due_at = ? where id = ?', due_at, id)
+end
 
 local function journal_of(store, id)
   local by_position, reverts = {}, {}

@@ -55,10 +55,9 @@ end
 
 --- A newer plan for the same takes the place of one that nobody has decided about.
 local function supersede(engine, p)
-  for _, row in ipairs(
-    engine.store:rows(
-    [[select id from plans where playbook = ? and target = ? and state = 'pending']],
-    p.playbook, p.target)) do
+  local rows = engine.store:rows([[select id from plans where playbook = ? and target = ?
+    and state = 'pending']], p.playbook, p.target)
+  for _, row in ipairs(rows) do
     plans.move(engine, row.id, 'pending', 'superseded',
       { reason = 'a newer plan has taken its place' })
   end

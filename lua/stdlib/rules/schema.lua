@@ -109,8 +109,7 @@ local function own_verdict(result, value)
       or 'fine, says the rule') }
   end
   if type(result) ~= 'table' or type(result.is_anomaly) ~= 'boolean' then
-    return nil,
-      check.expected(
+    return nil, check.expected(
       'true, false or { is_anomaly = …, anomaly_score = …, confidence = …, reason = … }', result)
   end
   local score, confidence = result.anomaly_score, result.confidence
@@ -145,15 +144,13 @@ end
 function build_detector(value, ctx)
   if is_function(value) then return own_function(value, ctx), {} end
   if not data_of(value, 'detector') then
-    return nil,
-      { { path = {},
+    return nil, { { path = {},
       message = check.expected('a detector such as threshold { above = 5 }, or a function',
-      value) } }
+        value) } }
   end
   local options = value.options == nil and {} or value.options
   if type(options) ~= 'table' or options.kind then
-    return nil,
-      { { path = {},
+    return nil, { { path = {},
       message = ('%s: %s'):format(value.name, check.expected('a table of options', options)) } }
   end
   local problems = {}

@@ -45,7 +45,7 @@ local function rule_of(engine, def)
     state = row.evaluated_at > 0 and signals.highest(state) or 'unknown', health = row.health,
     lastError = row.error ~= '' and row.error or nil, evaluationTime = row.seconds,
     lastEvaluation = row.evaluated_at > 0 and clock.text(row.evaluated_at)
-    or '0001-01-01T00:00:00Z',
+      or '0001-01-01T00:00:00Z',
     alerts = alerts_of(def.name, state) }
 end
 

@@ -10,13 +10,11 @@ local scrape = require 'server.metrics'
 local routes = {}
 
 local ERROR_TYPES = { [400] = 'bad_data', [401] = 'unauthorized', [403] = 'forbidden',
-  [404] = 'not_found',
-  [405] = 'bad_data', [409] = 'conflict', [410] = 'gone', [415] = 'bad_data', [500] = 'internal',
-  [503] = 'unavailable' }
+  [404] = 'not_found', [405] = 'bad_data', [409] = 'conflict', [410] = 'gone', [415] = 'bad_data',
+  [500] = 'internal', [503] = 'unavailable' }
 
 local SAFE = { ['X-Content-Type-Options'] = 'nosniff', ['X-Frame-Options'] = 'DENY',
-  ['Referrer-Policy'] = 'no-referrer',
-  ['Cache-Control'] = 'no-store' }
+  ['Referrer-Policy'] = 'no-referrer', ['Cache-Control'] = 'no-store' }
 
 local function answer(status, kind, body, more)
   local headers = { ['Content-Type'] = kind }
@@ -25,8 +23,9 @@ local function answer(status, kind, body, more)
   return { status = status, headers = headers, body = body }
 end
 
-local function success(data) return answer(200, 'application/json',
-  json.encode { status = 'success', data = data }) end
+local function success(data)
+  return answer(200, 'application/json', json.encode { status = 'success', data = data })
+end
 
 local function failure(status, message)
   return answer(status, 'application/json',
@@ -35,8 +34,9 @@ local function failure(status, message)
     status == 401 and { ['WWW-Authenticate'] = 'Bearer' } or nil)
 end
 
-local function text(status, words) return answer(status, 'text/plain; charset=utf-8',
-  words .. '\n') end
+local function text(status, words)
+  return answer(status, 'text/plain; charset=utf-8', words .. '\n')
+end
 
 -- -- what is not the API --------------------------------------------------------------------------
 

@@ -40,12 +40,10 @@ TEST(sizes_that_overflow_are_refused)
 TEST(cells_rows_and_columns_agree)
 {
     struct matrix *m = counting(4, 3);
-    double column[4];
     for (size_t j = 0; j < 3; j++) {
-        matrix_column(m, j, column);
         for (size_t i = 0; i < 4; i++) {
-            assert_true(column[i] == (double)(3 * i + j));
-            assert_true(matrix_get(m, i, j) == column[i] && matrix_row(m, i)[j] == column[i]);
+            assert_true(matrix_get(m, i, j) == (double)(3 * i + j));
+            assert_true(matrix_row(m, i)[j] == (double)(3 * i + j));
         }
     }
     matrix_free(m);
