@@ -13,21 +13,24 @@ local config = {}
 
 local base_url = { test = http.check_base }
 
-local function listen_rule(default)
-  return { default = default, test = function(v)
-    local host, port = tostring(v):match '^%[?([%x%.:]+)%]?:(%d+)$'
-    if not host then host, port = tostring(v):match '^(localhost):(%d+)$' end
-    if not host or tonumber(port) > 65535 then
-      return check.expected('an address and a port such as 127.0.0.1:9747', v)
-    end
-    return nil, { host = host, port = math.tointeger(tonumber(port)) }
-  end }
+local LOOPBACK = { ['::1'] = true, localhost = true }
+
+local function listen(v)
+  local text = tostring(v)
+  local host, port = text:match '^(%d+%.%d+%.%d+%.%d+):(%d+)$'
+  if not host then host, port = text:match '^%[([%x.:]+)%]:(%d+)$' end
+  if not host then host, port = text:match '^(localhost):(%d+)$' end
+  if not host or tonumber(port) > 65535 then
+    return check.expected('an address and a port such as 127.0.0.1:9747', v)
+  end
+  return nil, { host = host, port = tonumber(port),
+    is_loopback = LOOPBACK[host] or host:find '^127%.' ~= nil }
 end
 
 config.ROLES = { 'viewer', 'approver', 'admin', 'alert_sender' }
 
 local SPEC = {
-  listen = listen_rule { host = '127.0.0.1', port = 9747 },
+  listen = { default = select(2, listen '127.0.0.1:9747'), test = listen },
   external_url = base_url,
   allowed_hosts = check.list_of(check.string(), {}),
   data_dir = check.string './perigee-data',
@@ -105,96 +108,80 @@ local function resolve(path, folder)
   return folder .. '/' .. path:gsub('^%./', '')
 end
 
-local function each_path(values, f)
-  values.data_dir = f(values.data_dir)
-  for i, pattern in ipairs(values.rules) do values.rules[i] = f(pattern) end
-  local function tls(t)
-    for _, name in ipairs { 'ca_file', 'cert_file', 'key_file' } do
-      if t and t[name] then t[name] = f(t[name]) end
+local OF_THE_USER = { external_labels = true, headers = true } -- names that are no keys of ours
+
+--- Calls f(table, key, path) for every key that names a file, all of which end in _file.
+local function each_file(node, f, path)
+  path = path or {}
+  for key, value in pairs(node) do
+    local here = table.move(path, 1, #path, 1, {})
+    here[#here + 1] = key
+    if type(value) == 'table' and not OF_THE_USER[key] then
+      each_file(value, f, here)
+    elseif type(key) == 'string' and key:find '_file$' and type(value) == 'string' then
+      f(node, key, here)
     end
-  end
-  local source, am = values.source.prometheus, values.alertmanager
-  if source.bearer_token_file then source.bearer_token_file = f(source.bearer_token_file) end
-  tls(source.tls)
-  if am then
-    am.bearer_token_file = am.bearer_token_file and f(am.bearer_token_file)
-    tls(am.tls)
-  end
-  for _, rule in ipairs(values.guardrails.http) do
-    rule.bearer_token_file = rule.bearer_token_file and f(rule.bearer_token_file)
-  end
-  for _, token in ipairs(values.auth.tokens) do
-    token.token_file = token.token_file and f(token.token_file)
   end
 end
 
---- The text of a secret file, without the line feed that editors add.
-local function read_secret(path)
-  local text, message = file.read(path, 65536)
-  if not text then return nil, message end
-  text = text:match '^%s*(.-)%s*$'
-  if text == '' then return nil, ('%s is empty'):format(path) end
-  return text
+local function resolve_paths(values, folder)
+  values.data_dir = resolve(values.data_dir, folder)
+  local patterns = {}
+  for i, pattern in ipairs(values.rules) do patterns[i] = resolve(pattern, folder) end
+  values.rules = patterns
+  each_file(values, function(node, key) node[key] = resolve(node[key], folder) end)
+end
+
+--- Files must be readable now and not when they are first needed; also where something else is
+--- wrong with the configuration.
+local function check_files(root, folder, add)
+  each_file(root, function(node, key, path)
+    local read = key:find 'token_file$' and http.token or file.read
+    local text, message = read(resolve(node[key], folder))
+    if not text then add(path, message) end
+  end)
 end
 
 local function read_token(token, add, path)
-  local text, message
   if (token.token_file ~= nil) == (token.token_env ~= nil) then
     return add(path, 'exactly one of token_file and token_env is needed')
   end
+  local text
   if token.token_file then
-    text = read_secret(token.token_file)
+    text = http.token(token.token_file)
     if not text then return end -- told of by check_files()
   else
-    text = os.getenv(token.token_env)
-    if not text or text == '' then
-      message = ('the environment has no %s'):format(token.token_env)
-    end
+    text = os.getenv(token.token_env) or ''
+    if text == '' then return add(path, ('the environment has no %s'):format(token.token_env)) end
   end
-  if message then return add(path, message) end
   if #text < 16 then return add(path, 'a token has at least 16 characters') end
+  if text:find '[%s%c]' then return add(path, 'a token has no blanks') end
   log.secret(text)
   token.token = text
 end
 
---- Every key that ends in _file names a file that must be readable, now and not when it is first
---- needed; also where something else is wrong with the file.
-local function check_files(node, folder, path, add)
-  for key, value in pairs(node) do
-    local here = table.move(path, 1, #path, 1, {})
-    here[#here + 1] = key
-    if type(value) == 'table' then
-      check_files(value, folder, here, add)
-    elseif type(key) == 'string' and key:find '_file$' and type(value) == 'string' then
-      local _, message = read_secret(resolve(value, folder))
-      if message then add(here, message) end
-    end
-  end
-end
-
-local LOOPBACK = { ['127.0.0.1'] = true, ['::1'] = true, localhost = true }
-
-local function check_together(values, add)
-  local names = {}
-  for i, token in ipairs(values.auth.tokens) do
+local function check_tokens(tokens, add)
+  local names, owners = {}, {}
+  for i, token in ipairs(tokens) do
     local path = { 'auth', 'tokens', i }
     if names[token.name] then add(path, ('the name "%s" is there twice'):format(token.name)) end
     names[token.name] = true
     read_token(token, add, path)
-  end
-  local host = values.listen.host
-  values.listen.is_loopback = LOOPBACK[host] or host:find '^127%.' ~= nil
-  if not values.listen.is_loopback and #values.auth.tokens == 0 then
-    add({ 'listen' }, ('listening on %s, which others can reach, needs auth.tokens'):format(host))
+    local owner = owners[token.token]
+    if owner then add(path, ('"%s" has the same token as "%s"'):format(token.name, owner)) end
+    if token.token then owners[token.token] = owner or token.name end
   end
 end
 
 --- The files that `rules` names, in order, each once. Rules are told apart by their files' names
---- too, so a name is there once.
+--- too, so a name is there once. A pattern may find nothing, yet; a file that is named is there.
 local function rule_files(values, add)
   local files, seen, by_name = {}, {}, {}
   for i, pattern in ipairs(values.rules) do
     local found, message = file.glob(pattern)
+    if found and #found == 0 and not pattern:find '[*?%[]' then
+      found, message = nil, ('there is no file %s'):format(pattern)
+    end
     if not found then add({ 'rules', i }, message) end
     for _, path in ipairs(found or {}) do
       local name = path:match '[^/]+$'
@@ -217,6 +204,7 @@ end
 ---       `files`; nil when anything is wrong
 ---@return { file: string, line: integer, column: integer, message: string }[] problems
 ---@return string? text     of the file, for its digest
+---@return string[]? files  those that `rules` names, also where something is wrong
 function config.read(path)
   local text, message = file.read(path, 1 << 20)
   if not text then return nil, { { file = path, line = 0, column = 0, message = message } } end
@@ -242,22 +230,28 @@ function config.parse(path, text)
       { { file = path, line = 1, column = 1, message = check.expected('keys and values', root) } }
   end
   local values, wrong = check.apply(root, SPEC)
+  local broken = {}
   for _, p in ipairs(wrong) do
     add(p.path, (p.message:gsub('^unknown option', 'unknown key')))
     -- What is wrong is told once; what is right elsewhere is still looked at.
-    if p.path[1] and SPEC[p.path[1]] then values[p.path[1]] = SPEC[p.path[1]].default end
+    local section = p.path[1]
+    if SPEC[section] then values[section], broken[section] = SPEC[section].default, true end
   end
   values.source = values.source or { prometheus = {} }
-  each_path(values, function(p) return resolve(p, folder_of(path)) end)
-  check_together(values, add)
-  check_files(root, folder_of(path), {}, add)
+  resolve_paths(values, folder_of(path))
+  check_tokens(values.auth.tokens, add)
+  if not values.listen.is_loopback and #values.auth.tokens == 0 and not broken.auth then
+    add({ 'listen' }, ('listening on %s, which others can reach, needs auth.tokens'):format(
+      values.listen.host))
+  end
+  check_files(root, folder_of(path), add)
   values.files = rule_files(values, add)
   table.sort(problems, function(a, b)
     if a.line ~= b.line then return a.line < b.line end
     return a.message < b.message
   end)
   values.path = path
-  return #problems == 0 and values or nil, problems, text
+  return #problems == 0 and values or nil, problems, text, values.files
 end
 
 --- What the log may tell of a problem.

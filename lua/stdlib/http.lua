@@ -177,21 +177,29 @@ function http.get(address, options)
   return send(o)
 end
 
---- The value of the header Authorization by a token that a file holds. The file is read anew each
---- time, for such files are replaced while we run.
+--- The token that a file holds, without the line feed that editors add.
 ---@param path string
----@return string? value
+---@return string? token
 ---@return string? message
-function http.bearer(path)
+function http.token(path)
   local token, message = file.read(path, 65536)
   if not token then return nil, message end
   token = token:match '^%s*(.-)%s*$'
   if token == '' then return nil, ('%s is empty'):format(path) end
   if token:find '%c' then return nil, ('%s holds more than one line'):format(path) end
   log.secret(token)
-  return 'Bearer ' .. token
+  return token
 end
 
+--- The value of the header Authorization by a token that a file holds. The file is read anew each
+--- time, for such files are replaced while we run.
+---@param path string
+---@return string? value
+---@return string? message
+function http.bearer(path)
+  local token, message = http.token(path)
+  return token and 'Bearer ' .. token, message
+end
 -- -- URLs and forms -------------------------------------------------------------------------------
 
 --- Fields as a query or a form: sorted by name, lists repeat their name.

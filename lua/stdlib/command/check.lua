@@ -6,9 +6,9 @@ local json = require 'perigee.json'
 local load_rules = require 'rules.load'
 local log = require 'log'
 
---- Files and folders named on the command line, as files.
-local function expand(paths)
-  local out, problems = {}, {}
+--- Files and folders named on the command line, as files; what is not there goes to problems.
+local function expand(paths, problems)
+  local out = {}
   for _, path in ipairs(paths) do
     local stat, message = file.stat(path)
     if not stat then
@@ -21,7 +21,7 @@ local function expand(paths)
       out[#out + 1] = path
     end
   end
-  return out, problems
+  return out
 end
 
 local function report(values, problems, warnings, counts)
@@ -67,21 +67,18 @@ return function(...)
   local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   log.setup('warn', false)
-  local files, problems, settings = nil, {}, { evaluation_interval = 30 }
+  local files, problems, settings, bad_config = {}, {}, { evaluation_interval = 30 }, false
   if #values == 0 or values.config then
-    local read
-    read, problems = config.read(values.config or 'perigee.yaml')
-    if not read then
-      report(values, problems, {})
-      return cli.USAGE
-    end
-    settings, files = read, read.files
+    local read, found, _
+    read, problems, _, found = config.read(values.config or 'perigee.yaml')
+    settings, files, bad_config = read or settings, found or files, not read
   end
-  if #values > 0 then files, problems = expand(values) end
+  if #values > 0 then files = expand(values, problems) end
   local rules, errors, warnings = load_rules.load(files,
     { every = settings.evaluation_interval, limits = {} })
   table.move(errors, 1, #errors, #problems + 1, problems)
   report(values, problems, warnings, { files = #files, signals = size(rules.signals),
     incidents = size(rules.incidents), playbooks = size(rules.playbooks) })
+  if bad_config then return cli.USAGE end
   return #problems > 0 and cli.NOT_AS_IT_SHOULD_BE or cli.DONE
 end

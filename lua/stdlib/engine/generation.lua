@@ -76,14 +76,18 @@ local function log_changes(before, after)
   return #added + #changed + #removed
 end
 
+local function own_url(listen)
+  local host = listen.host:find ':' and ('[%s]'):format(listen.host) or listen.host
+  return ('http://%s:%d'):format(host, listen.port)
+end
+
 local function new_engine(read, store)
   local values = read.config
   local engine = { config = values, rules = read.rules, store = store, process = daemon.process(),
     source = prometheus.connect(values.source.prometheus,
       ANSWER + values.limits.max_series * SERIES),
     alertmanager = values.alertmanager and alertmanager.connect(values.alertmanager),
-    external_url = values.external_url or ('http://%s:%d'):format(values.listen.host,
-    values.listen.port),
+    external_url = values.external_url or own_url(values.listen),
     own_port = values.listen.port, queries = async.gate(values.limits.concurrent_queries) }
   engine.models = models.keeper(store, engine.source)
   --- The samples of an expression as templates see them.

@@ -31,7 +31,6 @@ function support.config(set)
   for k, v in pairs(set or {}) do root[k] = v end
   local values, problems = check.apply(root, config.SPEC)
   assert(#problems == 0, problems[1] and check.words(problems[1]))
-  values.listen.is_loopback = true
   for _, token in ipairs(values.auth.tokens) do token.token = 'secret-of-' .. token.name end
   values.data_dir = set and set.data_dir or support.folder()
   return values
