@@ -36,6 +36,9 @@ local function verify(more)
   return { name = 'verify', args = args }
 end
 
+local FINAL = { executed = true, failed = true, unknown = true, superseded = true, expired = true,
+  dry_run = true, blocked = true }
+
 --- An engine, what was sent, and how the world answers: by path, a status or nil and a code.
 local function world(actions, o)
   o = o or {}
@@ -64,7 +67,7 @@ local function world(actions, o)
     for _ = 1, seconds or 200 do
       for _, p in ipairs(plans.due(engine.store, clock.now())) do execute.step(engine, p) end
       w.plan = plans.get(engine.store, w.plan.id)
-      if plans.FINAL[w.plan.state] then break end
+      if FINAL[w.plan.state] then break end
       clock.advance(1)
     end
     return w.plan.state, w.plan.reason
