@@ -207,8 +207,8 @@ static void on_socket(uv_poll_t *poll, int status, int events)
 {
     struct socket_watch *w = poll->data;
     int flags = 0;
-    /* Told of an error, curl gives up; where it finds one by itself it can tell a connection that was
-     * kept and has gone, and takes a new one. */
+    /* Told of an error, curl gives up; where it finds one by itself it can tell a connection that
+     * was kept and has gone, and takes a new one. */
     if (status < 0) flags |= CURL_CSELECT_IN | CURL_CSELECT_OUT;
     if (events & UV_READABLE) flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE) flags |= CURL_CSELECT_OUT;

@@ -98,7 +98,7 @@ local function build(o)
     for _, v in ipairs(said) do
       if v.is_anomaly then odd, reasons[#reasons + 1] = odd + 1, v.reason end
     end
-    if #said < k and odd < k then return types.no_baseline(missing) end
+    if #said < k then return types.no_baseline(missing) end
     table.sort(said, function(a, b)
       if a.is_anomaly ~= b.is_anomaly then return a.is_anomaly end
       return a.anomaly_score > b.anomaly_score

@@ -34,7 +34,7 @@ local function build(o)
     local hours = {}
     for h = 0, HOURS - 1 do hours[h] = {} end
     for i, value in ipairs(values) do
-      if value == value then
+      if value - value == 0 then -- neither NaN nor infinite: there is a sample
         local hour = hours[calendar.hour_of_week(times[i], zone)]
         hour[#hour + 1] = value
       end
