@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -437,6 +438,16 @@ static void make_metrics(struct daemon *d)
                (const char *[]){PERIGEE_VERSION}, 1);
 }
 
+/* The soft limit is for programs that know no more than 1,024 descriptors; a crowd of clients would
+ * leave none of those for the source. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int daemon_start(struct host *host, const char *config_path, daemon_done_fn *done, void *ud,
                  struct err *e)
 {
@@ -446,6 +457,7 @@ int daemon_start(struct host *host, const char *config_path, daemon_done_fn *don
         int rc = loop_on_signal(host->loop, signals[i], on_signal, host);
         if (rc < 0) return err_sys(e, rc, "cannot watch for signals");
     }
+    raise_descriptor_limit();
     umask(077); /* what data_dir holds is for nobody else: plans, and who decided about them */
     struct daemon *d = xcalloc(1, sizeof *d);
     d->host = host;
