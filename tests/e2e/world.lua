@@ -56,7 +56,7 @@ Perigee.__index = Perigee
 ---@field config? string                 YAML behind what is always there
 ---@field rules? table<string, string>   files by name
 ---@field tokens? table<string, string>  roles by name
----@field env? string[]                  "NAME=VALUE", beside what we have
+---@field env? string[]                  for env(1): "NAME=VALUE", or a program to run it by
 
 --- Writes a perigee's files, without starting it.
 ---@param o e2e.Options

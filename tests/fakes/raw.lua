@@ -1,5 +1,6 @@
---- A server that sends the bytes it is given, however wrong they are as HTTP: what http.serve will
---- not, for it knows better. In Perl, because that is on every Debian, and no sockets for Lua are.
+--- A server and a client that send the bytes they are given, however wrong they are as HTTP: what
+--- module http will not, for it knows better. In Perl, because that is on every Debian, and no
+--- sockets for Lua are.
 local async = require 'async'
 local file = require 'perigee.file'
 local process = require 'perigee.process'
@@ -23,6 +24,27 @@ while (my $c = $server->accept) {
   syswrite($c, $answer);
   setsockopt($c, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0)) if $end eq 'reset';
   if ($end eq 'hang') { push @kept, $c } else { close $c }
+}
+]]
+
+local CLIENT = [[
+use strict; use warnings; use IO::Socket::INET; use IO::Select; use Time::HiRes qw(sleep time);
+my ($port, $pause, $seconds, $many) = @ARGV;
+my $bytes = do { local $/; <STDIN> };
+my @sockets = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or die $! }
+  1 .. $many;
+my $s = $sockets[0];
+$SIG{PIPE} = 'IGNORE';
+$| = 1;
+print 'connected ' if $many > 1;
+for my $piece ($pause ? split //, $bytes : $bytes) {
+  $_ && syswrite($_, $piece) for @sockets;
+  last if $pause && IO::Select->new($s)->can_read($pause);
+}
+my $end = time + $seconds;
+while (IO::Select->new($s)->can_read($end - time)) {
+  sysread($s, my $part, 65536) or last;
+  print $part;
 }
 ]]
 
@@ -57,6 +79,28 @@ function raw.serve(answer, ending)
   local port = raw.wait_for(folder .. '/out', '^(%d+)\n')
   return { url = 'http://127.0.0.1:' .. port,
     close = function() raw.finish(child, folder) end }
+end
+
+---@class raw.Options
+---@field pause? number    seconds between two bytes; all are sent at once
+---@field seconds? number  how long an answer is waited for, at most; 5
+---@field many? integer    connections that are opened, and that the same is sent by
+
+--- Starts to send bytes to a port of 127.0.0.1.
+---@param options? raw.Options
+---@return perigee.process child  it writes what it gets until the connection ends
+function raw.start(port, bytes, options)
+  local o = options or {}
+  return assert(process.start { 'perl', '-e', CLIENT, tostring(port), tostring(o.pause or 0),
+    tostring(o.seconds or 5), tostring(o.many or 1), input = bytes })
+end
+
+--- Sends bytes and returns what comes back until the connection ends.
+---@return string
+function raw.send(port, bytes, options)
+  local status, out, err = raw.start(port, bytes, options):wait(60)
+  assert(status == 0, err)
+  return out
 end
 
 return raw
