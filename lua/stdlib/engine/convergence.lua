@@ -20,6 +20,14 @@ local function fired_within(series, from, to)
   return series.firing_to == nil or series.firing_to >= from
 end
 
+--- A series as an incident shows it: by what made it odd, also when it is odd no more.
+local function anomaly_of(signal, series)
+  local odd = series.odd or series
+  return { signal = signal, labels = series.labels, is_anomaly = series.state == 'firing',
+    value = odd.value, anomaly_score = odd.anomaly_score, confidence = odd.confidence,
+    reason = odd.reason, since = series.firing_from }
+end
+
 ---@class convergence.Group
 ---@field key string
 ---@field labels table<string, string>
@@ -49,10 +57,7 @@ function convergence.groups(def, states, now)
           groups[key] = g
         end
         if not counted[key] then counted[key], g.signals = true, g.signals + 1 end
-        g.anomalies[#g.anomalies + 1] = { signal = name, labels = series.labels,
-          value = series.value,
-          is_anomaly = series.state == 'firing', anomaly_score = series.anomaly_score,
-          confidence = series.confidence, reason = series.reason, since = series.firing_from }
+        g.anomalies[#g.anomalies + 1] = anomaly_of(name, series)
         g.firing = g.firing + (series.state == 'firing' and 1 or 0)
         g.first = math.min(g.first, series.firing_from)
         g.partial = g.partial or series.partial == true

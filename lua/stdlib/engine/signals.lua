@@ -17,6 +17,7 @@ signals.KEEP_RESOLVED = 900 -- seconds that a resolved series is told of, at lea
 ---@field anomaly_score? number|string, confidence? number|string, reason? string
 ---@field active_at? number, fired_at? number, resolved_at? number, last_seen? number
 ---@field keep_firing_since? number
+---@field odd? table                    value, anomaly_score, confidence, reason when it was odd last
 ---@field firing_from? number, firing_to? number  when it fired last; no end while it does
 ---@field partial? boolean               it became or stayed what it is by a partial answer
 
@@ -47,6 +48,10 @@ local function remember(series, o, ts, partial)
   series.condition = v.is_anomaly and 'anomaly' or v.confidence and 'ok' or 'no_baseline'
   series.anomaly_score, series.confidence = storable(v.anomaly_score), storable(v.confidence)
   series.reason = v.reason
+  if v.is_anomaly then
+    series.odd = { value = series.value, anomaly_score = series.anomaly_score,
+      confidence = series.confidence, reason = series.reason }
+  end
 end
 
 local function resolve(series, ts, why)

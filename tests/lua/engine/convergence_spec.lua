@@ -48,6 +48,16 @@ describe('the groups of an incident', function()
     assert.same({ prod = 2, test = 1 }, counts)
   end)
 
+  it('show a series by what made it odd, also when it is odd no more', function()
+    local was = { value = 9, anomaly_score = 4, confidence = 90, reason = '9 is odd' }
+    local groups = convergence.groups(DEF, states {
+      latency = { series(SHOP, 100, 105, { value = 1, reason = '1 is fine', odd = was }) },
+    }, 110)
+    local anomaly = one(groups).anomalies[1]
+    assert.same({ 9, 4, 90, '9 is odd', false }, { anomaly.value, anomaly.anomaly_score,
+      anomaly.confidence, anomaly.reason, anomaly.is_anomaly })
+  end)
+
   it('take a missing label from the declaration, else as empty', function()
     local groups = convergence.groups(DEF, states {
       latency = { series({ namespace = 'prod' }, 100), declared = { app = 'shop' } },

@@ -141,6 +141,13 @@ describe('what a series says of its last look', function()
     assert.is_nil(series.partial)
   end)
 
+  it('remembers what made it odd', function()
+    local _, last = play { input = 'Aob' }
+    assert.same({ value = 7, anomaly_score = 2, confidence = 90, reason = 'odd' }, last.odd)
+    assert.equal('no baseline', last.reason)
+    assert.is_nil(select(2, play { input = 'oo' }).odd)
+  end)
+
   it('keeps the annotations of the last anomaly', function()
     local _, series = play { input = 'Ao' }
     assert.same({ summary = 'seven' }, series.annotations)
