@@ -21,7 +21,8 @@ end
 ---@return string stdout
 ---@return string stderr
 function World:cli(...)
-  return assert(process.start { self.program, ... }):wait(60)
+  local status, out, err = assert(process.start { self.program, ... }):wait(60)
+  return status, out, err
 end
 
 --- Starts Debian's Alertmanager; it tells a webhook of each alert within a second.
