@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "host/fault.h"
 
 /* Instructions between two looks at the budget. Lua looks at its own counter at every instruction
  * once there is a hook at all, so a small step costs little more than a large one; and what one
@@ -37,7 +38,8 @@ static void remember_line(struct budget *b)
     for (int level = 0; b->refused_at[0] == '\0' && lua_getstack(b->L, level, &ar); level++) {
         lua_getinfo(b->L, "Sl", &ar);
         if (ar.currentline > 0 && strncmp(ar.short_src, "lua/stdlib/", 11) != 0)
-            snprintf(b->refused_at, sizeof b->refused_at, "%s:%d", ar.short_src, ar.currentline);
+            snprintf(b->refused_at, sizeof b->refused_at, "%.256s:%d", fault_source(&ar),
+                     ar.currentline);
     }
 }
 
@@ -83,6 +85,15 @@ static void *allocate(void *ud, void *p, size_t old, size_t new)
 
 static void on_count(lua_State *L, lua_Debug *ar);
 
+bool budget_is_late(const struct budget *b)
+{
+    if (b->limits.cpu_ms == 0) return false;
+    /* CPU time takes a system call to read, and is never ahead of the time on the wall. */
+    int64_t limit_ns = b->limits.cpu_ms * 1000000;
+    return clock_monotonic_ns() - b->started_ns >= limit_ns &&
+           clock_thread_cpu_ns() - b->started_cpu_ns >= limit_ns;
+}
+
 /* Raises what was made beforehand: there may be no memory left to make a message. */
 static void spend(lua_State *L, struct budget *b, const char *what)
 {
@@ -98,11 +109,7 @@ static void check(lua_State *L, struct budget *b, int64_t steps)
     b->instructions_left -= steps;
     if (b->spent != NULL) spend(L, b, b->spent);
     if (b->instructions_left < 0) spend(L, b, spent_instructions);
-    if (b->limits.cpu_ms == 0) return;
-    /* CPU time takes a system call to read, and is never ahead of the time on the wall. */
-    int64_t limit_ns = b->limits.cpu_ms * 1000000;
-    if (clock_monotonic_ns() - b->started_ns < limit_ns) return;
-    if (clock_thread_cpu_ns() - b->started_cpu_ns >= limit_ns) spend(L, b, spent_cpu);
+    if (budget_is_late(b)) spend(L, b, spent_cpu);
 }
 
 /* Lua would let a recursion go on until all memory is taken, and to take it and to give it back
@@ -134,7 +141,7 @@ void budget_charge(lua_State *L, size_t steps)
 static int l_set_key(lua_State *L)
 {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
-    lua_pushliteral(L, "the budget is spent");
+    lua_pushliteral(L, BUDGET_SPENT);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &message_key);
     return 0;
 }

@@ -19,6 +19,8 @@ struct budget_limits {
     int64_t cpu_ms;       /* of one call; 0: no limit */
 };
 
+#define BUDGET_SPENT "the budget is spent" /* the message that is raised */
+
 enum {
     BUDGET_MEMORY = 16 << 20,  /* what a cell may hold at any time, in bytes */
     BUDGET_STRING = 128 << 10, /* one text: comparing two is one instruction */
@@ -33,10 +35,10 @@ struct budget {
     int64_t instructions_left;
     size_t allocated;
     int64_t started_ns, started_cpu_ns;
-    bool active;         /* a call is under way; outside of calls nothing is limited but memory */
-    unsigned looks;      /* of the hook, in all calls */
-    const char *spent;   /* NULL, or what was spent, in words: "1000000 instructions" */
-    char refused_at[80]; /* "file:line" where memory was first refused in this call; or "" */
+    bool active;          /* a call is under way; outside of calls nothing is limited but memory */
+    unsigned looks;       /* of the hook, in all calls */
+    const char *spent;    /* NULL, or what was spent, in words: "1000000 instructions" */
+    char refused_at[280]; /* "file:line" where memory was first refused in this call; or "" */
     int64_t total_instructions; /* of all calls, for the metrics */
 };
 
@@ -45,6 +47,9 @@ lua_State *budget_new_state(struct budget *b);
 
 void budget_begin(struct budget *b, const struct budget_limits *limits);
 void budget_end(struct budget *b);
+
+/* Whether the call that began last has taken more CPU time than its limit, also once it is over. */
+bool budget_is_late(const struct budget *b);
 
 /* Takes steps (each about the cost of an instruction) from the budget of L, raising when it is
  * spent. May not return. */

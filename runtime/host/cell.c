@@ -1,9 +1,12 @@
 #include "host/cell.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/memory.h"
@@ -11,7 +14,8 @@
 #include "host/loader.h"
 #include "host/transfer.h"
 
-enum { MAX_SOURCE = BUDGET_STRING - 1024, MAX_RESULTS = 8 };
+/* LINE_OF_LOG: what one costs, in instructions, so that no rule floods the log. */
+enum { MAX_SOURCE = BUDGET_STRING - 1024, MAX_RESULTS = 8, LINE_OF_LOG = 10000 };
 
 struct cell {
     struct budget budget;
@@ -39,7 +43,7 @@ static int l_here(lua_State *L) /* here(level) -> line of the rule file's frame 
             strncmp(ar.short_src, FAULT_STDLIB, sizeof FAULT_STDLIB - 1) == 0)
             continue;
         lua_pushinteger(L, ar.currentline);
-        lua_pushstring(L, ar.source[0] == '@' ? ar.source + 1 : ar.short_src);
+        lua_pushstring(L, fault_source(&ar));
         return 2;
     }
     lua_pushinteger(L, 0);
@@ -60,6 +64,7 @@ static int l_print(lua_State *L)
         if (i < n) luaL_addchar(&line, '\t');
     }
     luaL_pushresult(&line);
+    budget_charge(L, LINE_OF_LOG);
     c->print(c->print_ud, c->name, lua_tostring(L, -1));
     return 0;
 }
@@ -86,26 +91,36 @@ static int l_c_module(lua_State *L) /* c_module(name) -> table of that C module,
     return 0;
 }
 
+/* The first n bytes of the file at most; or -errno. Not of a pipe, which would keep the loop
+ * waiting. */
+static ssize_t read_start(const char *path, char *data, size_t n)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return -errno;
+    ssize_t got = 0, len = fstat(fd, &st) < 0    ? -errno
+                           : S_ISREG(st.st_mode) ? 0
+                           : S_ISDIR(st.st_mode) ? -EISDIR
+                                                 : -EINVAL;
+    while (len >= 0 && (size_t)len < n && (got = read(fd, data + len, n - (size_t)len)) > 0)
+        len += got;
+    if (got < 0) len = -errno;
+    close(fd);
+    return len;
+}
+
 /* Reads the file into a Lua string; nil and words if it cannot be read. */
 static int read_file(lua_State *L, const char *path)
 {
     char *data = lua_newuserdatauv(L, MAX_SOURCE + 1, 0); /* data */
-    FILE *file = fopen(path, "rbe");
-    if (file == NULL) {
-        lua_pushnil(L);
-        lua_pushfstring(L, "cannot read %s: %s", path, strerror(errno));
-        return 2;
-    }
-    size_t len = fread(data, 1, MAX_SOURCE + 1, file);
-    bool failed = ferror(file) != 0;
-    fclose(file);
-    if (failed || len > MAX_SOURCE) {
+    ssize_t len = read_start(path, data, MAX_SOURCE + 1);
+    if (len < 0 || len > MAX_SOURCE) {
         lua_pushnil(L);
         lua_pushfstring(L, "cannot read %s: %s", path,
-                        failed ? "read error" : "larger than 127 KiB");
+                        len < 0 ? strerror((int)-len) : "larger than 127 KiB");
         return 2;
     }
-    lua_pushlstring(L, data, len);
+    lua_pushlstring(L, data, (size_t)len);
     return 1;
 }
 
@@ -145,11 +160,19 @@ static int l_file(lua_State *L) /* file(name) -> source, path, digest | nil, mes
 static int l_compile(lua_State *L) /* compile(source, name) -> function | nil, message */
 {
     size_t len;
+    static const char bom[] = "\xef\xbb\xbf"; /* some editors put it first; lua skips it, too */
+    size_t skip = 0;
     const char *source = luaL_checklstring(L, 1, &len), *name = luaL_checkstring(L, 2);
     budget_charge(L, len);
-    if (luaL_loadbufferx(L, source, len, lua_pushfstring(L, "@%s", name), "t") == LUA_OK) return 1;
+    if (len >= sizeof bom - 1 && memcmp(source, bom, sizeof bom - 1) == 0) skip = sizeof bom - 1;
+    const char *chunk = lua_pushfstring(L, "@%s", name);
+    if (luaL_loadbufferx(L, source + skip, len - skip, chunk, "t") == LUA_OK) return 1;
+    const char *message = lua_tostring(L, -1);
     lua_pushnil(L);
-    lua_insert(L, -2);
+    if (strncmp(message, "...", 3) == 0 && strlen(name) >= LUA_IDSIZE) /* the name was cut */
+        lua_pushfstring(L, "%s%s", name, message + LUA_IDSIZE - 1);
+    else
+        lua_pushstring(L, message);
     return 2;
 }
 
@@ -254,9 +277,9 @@ struct invocation {
     struct cell *cell;
     struct fault *fault;
     lua_State *engine;
-    int first, last; /* of the arguments on the engine's stack */
-    int function;    /* by number; 0: run the source */
-    const char *source;
+    int first, last;    /* of the arguments on the engine's stack */
+    int function;       /* by number */
+    const char *source; /* to run instead; or NULL */
     size_t len;
 };
 
@@ -265,7 +288,7 @@ static int l_invoke(lua_State *L)
 {
     struct invocation *v = lua_touserdata(L, 1);
     lua_settop(L, 0);
-    if (v->function == 0) {
+    if (v->source != NULL) {
         lua_rawgetp(L, LUA_REGISTRYINDEX, &run_key);
         lua_pushlstring(L, v->source, v->len);
         lua_pushstring(L, v->cell->name);
@@ -275,7 +298,8 @@ static int l_invoke(lua_State *L)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &functions_key);
     if (lua_rawgeti(L, -1, v->function) != LUA_TFUNCTION)
         return luaL_error(L, "no function %d in %s", v->function, v->cell->name);
-    for (int i = v->first; i <= v->last; i++) transfer(L, v->engine, i, "the argument");
+    const struct transfer_options o = {.what = "the argument"};
+    for (int i = v->first; i <= v->last; i++) transfer(L, v->engine, i, &o);
     lua_call(L, v->last - v->first + 1, LUA_MULTRET);
     return lua_gettop(L) - 1; /* all above the table of functions */
 }
@@ -325,11 +349,14 @@ struct delivery {
     int n;
 };
 
+static bool is_late(const void *ud) { return budget_is_late(ud); }
+
 static int l_deliver(lua_State *to)
 {
     struct delivery *d = lua_touserdata(to, 1);
+    const struct transfer_options o = {d->what, is_late, &d->cell->budget};
     luaL_checkstack(to, d->n, "too many results");
-    for (int i = 1; i <= d->n; i++) transfer(to, d->cell->L, i, d->what);
+    for (int i = 1; i <= d->n; i++) transfer(to, d->cell->L, i, &o);
     return d->n;
 }
 
@@ -343,9 +370,12 @@ static int deliver(struct cell *c, lua_State *to, int n, const char *what, struc
     lua_settop(c->L, 0);
     if (rc == LUA_OK) return 0;
     const char *message = lua_tostring(to, -1);
-    fault_from_message(f, "error", message != NULL ? message : "not enough memory");
+    fault_from_message(f, budget_is_late(&c->budget) ? "cpu" : "error",
+                       message != NULL ? message : "not enough memory");
     snprintf(f->file, sizeof f->file, "%s", c->name);
+    f->line = 0;
     lua_pop(to, 1);
+    lua_gc(c->L, LUA_GCCOLLECT);
     return -EINVAL;
 }
 
@@ -381,6 +411,25 @@ int cell_run(struct cell *c, const char *source, size_t len, const struct budget
     return -EINVAL;
 }
 
+/* A fault that no line of the rule raised, as what it returned, is told of at the function. */
+static int blame_function(struct cell *c, int function, struct fault *f)
+{
+    lua_Debug ar;
+    lua_settop(c->L, 0);
+    if (f->line > 0 || lua_rawgetp(c->L, LUA_REGISTRYINDEX, &functions_key) != LUA_TTABLE)
+        return -EINVAL;
+    if (lua_rawgeti(c->L, -1, function) == LUA_TFUNCTION) {
+        lua_pushvalue(c->L, -1);
+        lua_getinfo(c->L, ">S", &ar);
+        if (ar.linedefined > 0) {
+            snprintf(f->file, sizeof f->file, "%s", fault_source(&ar));
+            f->line = ar.linedefined;
+        }
+    }
+    lua_settop(c->L, 0);
+    return -EINVAL;
+}
+
 int cell_call(struct cell *c, lua_State *engine, int function, int first,
               const struct budget_limits *limits, int *n, struct fault *f)
 {
@@ -390,8 +439,7 @@ int cell_call(struct cell *c, lua_State *engine, int function, int first,
                            .first = first,
                            .last = lua_gettop(engine),
                            .function = function};
-    int rc = invoke(&v, limits);
-    if (rc < 0) return rc;
+    if (invoke(&v, limits) < 0) return blame_function(c, function, f);
     *n = lua_gettop(c->L) < MAX_RESULTS ? lua_gettop(c->L) : MAX_RESULTS;
-    return deliver(c, engine, *n, "the result", f);
+    return deliver(c, engine, *n, "the result", f) < 0 ? blame_function(c, function, f) : 0;
 }

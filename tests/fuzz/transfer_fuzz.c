@@ -65,7 +65,8 @@ static int l_build(lua_State *L)
 
 static int l_transfer(lua_State *to)
 {
-    transfer(to, lua_touserdata(to, 1), -1, "the value");
+    const struct transfer_options o = {.what = "the value"};
+    transfer(to, lua_touserdata(to, 1), -1, &o);
     return 1;
 }
 

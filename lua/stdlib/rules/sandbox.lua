@@ -7,7 +7,8 @@ local host = ...
 
 local here, file_of, stdlib, c_module, compile = host.here, host.file, host.stdlib, host.c_module,
   host.compile
-local error, type, next, setmetatable, tostring = error, type, next, setmetatable, tostring
+local error, type, next, setmetatable, tostring, utf8_length = error, type, next, setmetatable,
+  tostring, utf8.len
 
 -- The standard library beneath has globals of its own: what a rule does to its own is no concern of
 -- it.
@@ -22,9 +23,14 @@ local unfinished = {} -- references that no declaration has used yet, and the fi
 
 local MAX_DEPTH = 12
 
+local function check_text(text, path)
+  if type(text) == 'string' and not utf8_length(text) then error(path .. ' is not UTF-8', 0) end
+end
+
 --- A copy that can leave the cell: functions become numbers, everything else must be plain.
 local function pack(value, path, depth)
   local t = type(value)
+  check_text(value, path)
   if t == 'function' then
     functions[#functions + 1] = value
     return { kind = 'function', id = #functions }
@@ -37,6 +43,7 @@ local function pack(value, path, depth)
     if type(k) ~= 'string' and type(k) ~= 'number' then
       error(('%s has a key that is a %s; expected a name'):format(path, type(k)), 0)
     end
+    check_text(k, path)
     copy[k] = pack(v, path .. '.' .. tostring(k), depth + 1)
   end
   return copy
@@ -48,12 +55,20 @@ local words = {}
 
 local function article(word) return (word:find('^[aeiou]') and 'an ' or 'a ') .. word end
 
+local MAX_NAME = 200 -- bytes: names are keys of the store and labels of metrics
+
+local function check_name(kind, name, body)
+  if type(name) ~= 'string' or name == '' or body ~= nil then
+    error(('%s takes a name in quotes and then a table: %s "name" { … }'):format(kind, kind), 3)
+  elseif #name > MAX_NAME or name:find('%c') or not utf8_length(name) then
+    error(('the name of a %s is one line of UTF-8, of at most %d bytes'):format(kind, MAX_NAME), 3)
+  end
+end
+
 --- `signal "name" { … }`; without the table it is a reference to what is declared elsewhere.
 local function declaration(kind)
-  return function(name)
-    if type(name) ~= 'string' or name == '' then
-      error(('%s takes a name in quotes and then a table: %s "name" { … }'):format(kind, kind), 2)
-    end
+  return function(name, ...)
+    check_name(kind, name, ...)
     local line, file = here(2)
     local reference = { kind = 'reference', to = kind, name = name, line = line }
     unfinished[reference] = file
@@ -99,8 +114,22 @@ local allowed = {}
 for _, name in next, vocabulary.modules do allowed[name] = true end
 
 local REFUSED = { http = true, prometheus = true, alertmanager = true, io = true, os = true,
-  debug = true,
-  ['async'] = true, json = true, yaml = true }
+  debug = true, coroutine = true, package = true, load = true, loadfile = true, dofile = true,
+  async = true, json = true, yaml = true }
+
+-- What Lua says of the mistakes that are made most, and what was meant.
+local HINTS = {
+  { "near 'for'$", "Prometheus' `for` is hold_for here" },
+  { "'}' expected.- near '", 'is a comma missing before it?' },
+  { 'malformed number', 'a duration is a text: "7d"' },
+}
+
+local function explained(message)
+  for _, hint in next, HINTS do
+    if message:find(hint[1]) then return ('%s; %s'):format(message, hint[2]) end
+  end
+  return message
+end
 
 local function run_module(name, chunk)
   loaded[name] = LOADING
@@ -136,7 +165,7 @@ function words.require(name)
   if not source then error(('cannot require "%s": %s'):format(name, path), 2) end
   declared.files[path] = digest
   local chunk, message = compile(source, path)
-  if not chunk then error(message, 0) end
+  if not chunk then error(explained(message), 0) end
   return run_module(name, chunk)
 end
 words.print = host.print
@@ -156,6 +185,9 @@ end
 
 setmetatable(G, {
   __index = function(_, name)
+    if REFUSED[name] then
+      error(('rule files have no "%s": they only declare, and the runtime acts'):format(name), 2)
+    end
     local check = require_stdlib 'check'
     error(check.unknown('name', tostring(name), known_names()), 2)
   end,
@@ -165,7 +197,7 @@ setmetatable(G, {
 
 local function run(source, name)
   local chunk, message = compile(source, name)
-  if not chunk then error(message, 0) end
+  if not chunk then error(explained(message), 0) end
   chunk()
   local first
   for reference in next, unfinished do
