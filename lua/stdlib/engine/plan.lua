@@ -17,11 +17,11 @@ local function plain(value)
 end
 
 local function read_action(item)
-  if type(item) ~= 'table' or item.kind ~= 'action' then
+  local action = type(item) == 'table' and item.kind == 'action' and registry.get(item.name)
+  if not action then
     return nil, { { path = {},
       message = check.expected('an action such as http.request { … } or verify { … }', item) } }
   end
-  local action = registry.get(item.name)
   if type(item.options) ~= 'table' or item.options.kind then
     return nil, { { path = {}, message = ('%s: %s'):format(item.name,
       check.expected('a table of arguments', item.options)) } }

@@ -6,6 +6,7 @@ local json = require 'perigee.json'
 local plan = require 'engine.plan'
 local template = require 'template'
 local units = require 'units'
+local vocabulary = require 'rules.vocabulary'
 
 local schema = {}
 
@@ -15,7 +16,11 @@ schema.TRUST = { 'auto', 'human_approve', 'recommend', 'manual_only' } -- by pow
 
 -- -- values that several declarations have --------------------------------------------------------
 
-local function is_function(v) return type(v) == 'table' and v.kind == 'function' end
+-- A rule can write by hand what its words build, and anything like it: nothing here may trust that
+-- what looks like a function, a detector or a reference is one.
+local function is_function(v)
+  return type(v) == 'table' and v.kind == 'function' and math.type(v.id) == 'integer'
+end
 
 local function function_or(what, test)
   return { test = function(v)
@@ -141,9 +146,12 @@ local function own_function(value, ctx)
   end }
 end
 
+local KNOWN = {}
+for _, name in ipairs(vocabulary.detectors) do KNOWN[name] = true end
+
 function build_detector(value, ctx)
   if is_function(value) then return own_function(value, ctx), {} end
-  if not data_of(value, 'detector') then
+  if not data_of(value, 'detector') or not KNOWN[value.name] then
     return nil, { { path = {},
       message = check.expected('a detector such as threshold { above = 5 }, or a function',
         value) } }
@@ -294,7 +302,7 @@ end
 
 local function trigger_rule(ctx)
   return { required = true, test = function(v)
-    if data_of(v, 'reference') and v.to == 'incident' then
+    if data_of(v, 'reference') and v.to == 'incident' and type(v.name) == 'string' then
       return nil, { kind = 'incident', name = v.name }
     elseif data_of(v, 'trigger') and v.name == 'metric' then
       if v.options ~= nil and type(v.options) ~= 'table' then
