@@ -191,11 +191,23 @@ function check.table_of(spec, default)
   return fields
 end
 
-local function distance(a, b) -- Levenshtein's, with a swap of neighbours as one step
+--- What two texts do not have in common at either end.
+local function differing(a, b)
+  local first, last = 1, 0
+  while first <= #a and a:byte(first) == b:byte(first) do first = first + 1 end
+  while #a - last >= first and #b - last >= first and a:byte(#a - last) == b:byte(#b - last) do
+    last = last + 1
+  end
+  return a:sub(first, #a - last), b:sub(first, #b - last)
+end
+
+--- Levenshtein's distance, with a swap of neighbours as one step; nil where it is not below `most`.
+local function distance(a, b, most)
+  a, b = differing(a, b)
   local before, row = {}, {}
   for j = 0, #b do row[j] = j end
   for i = 1, #a do
-    local above = row
+    local above, least = row, i
     row = { [0] = i }
     for j = 1, #b do
       local same = a:byte(i) == b:byte(j)
@@ -203,22 +215,27 @@ local function distance(a, b) -- Levenshtein's, with a swap of neighbours as one
       if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
         row[j] = math.min(row[j], before[j - 2] + 1)
       end
+      least = math.min(least, row[j])
     end
+    if least > most then return nil end -- by more than one: a swap looks back two rows
     before = above
   end
-  return row[#b]
+  return row[#b] < most and row[#b] or nil
 end
+
+local MOST_SLIPS = 5 -- of the pen, in one name; what is further away was not meant
 
 --- The known name nearest to a misspelt one, or nil where none is near.
 ---@param name string
 ---@param known string[]
 ---@return string?
 function check.nearest(name, known)
-  local best, least = nil, (#name < 4 and 1 or math.max(2, #name // 3)) + 1
+  local best, least = nil, (#name < 4 and 1 or math.max(2, math.min(#name // 3, MOST_SLIPS))) + 1
+  name = name:sub(1, 64):lower()
   for _, candidate in ipairs(known) do
     if math.abs(#candidate - #name) < least then
-      local d = distance(name:sub(1, 64):lower(), candidate:sub(1, 64):lower())
-      if d < least then best, least = candidate, d end
+      local d = distance(name, candidate:sub(1, 64):lower(), least)
+      if d then best, least = candidate, d end
     end
   end
   return best

@@ -27,11 +27,19 @@ function link.collect(definitions, add)
   return { signals = sets.signal, incidents = sets.incident, playbooks = sets.playbook }
 end
 
-local function missing(kind, name, set)
-  local known = names_of(set)
-  local near = check.nearest(name, known)
-  return ('there is no %s "%s"'):format(kind, name)
-    .. (near and ('; did you mean "%s"?'):format(near) or '')
+-- To look for the nearest of many names takes a while. A few are slips of the pen; where hundreds
+-- are missing, a file is.
+local MAX_HINTS = 20
+
+--- The words for names of a kind that are not in the set.
+local function missing(kind, set)
+  local known, hints = names_of(set), 0
+  return function(name)
+    hints = hints + 1
+    local near = hints <= MAX_HINTS and check.nearest(name, known)
+    return ('there is no %s "%s"'):format(kind, name)
+      .. (near and ('; did you mean "%s"?'):format(near) or '')
+  end
 end
 
 --- Reports references that lead nowhere.
@@ -39,18 +47,22 @@ end
 ---@param excused fun(name: string): boolean  may be declared in a file that could not be read
 ---@param add fun(definition: table, path: table, message: string)
 function link.references(rules, excused, add)
-  for _, def in pairs(rules.incidents) do
+  local no_signal = missing('signal', rules.signals)
+  local no_incident = missing('incident', rules.incidents)
+  for _, incident in ipairs(names_of(rules.incidents)) do
+    local def = rules.incidents[incident]
     for i, name in ipairs(type(def.signals) == 'table' and def.signals or {}) do
       if type(name) == 'string' and not rules.signals[name] and not excused(name) then
-        add(def, { 'signals', i }, missing('signal', name, rules.signals))
+        add(def, { 'signals', i }, no_signal(name))
       end
     end
   end
-  for _, def in pairs(rules.playbooks) do
+  for _, playbook in ipairs(names_of(rules.playbooks)) do
+    local def = rules.playbooks[playbook]
     local when = def.when
     if type(when) == 'table' and when.kind == 'incident' and not rules.incidents[when.name]
       and not excused(when.name) then
-      add(def, { 'when' }, missing('incident', when.name, rules.incidents))
+      add(def, { 'when' }, no_incident(when.name))
     end
   end
 end
