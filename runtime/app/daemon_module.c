@@ -183,7 +183,7 @@ static void version(lua_State *L, const char *name, const char *text)
 static int l_libraries(lua_State *L) /* libraries() -> versions by name, as they are loaded */
 {
     lua_newtable(L);
-    version(L, "Lua", LUA_RELEASE);
+    version(L, "Lua", LUA_VERSION_MAJOR "." LUA_VERSION_MINOR "." LUA_VERSION_RELEASE);
     version(L, "libuv", uv_version_string());
     version(L, "libcurl", http_client_library());
     version(L, "libmicrohttpd", http_server_library());

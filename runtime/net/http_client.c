@@ -276,7 +276,7 @@ int http_client_open(struct http_client **out, struct loop *l)
     return 0;
 }
 
-const char *http_client_library(void) { return curl_version(); }
+const char *http_client_library(void) { return curl_version_info(CURLVERSION_NOW)->version; }
 
 void http_client_close(struct http_client *c)
 {

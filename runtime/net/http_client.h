@@ -18,7 +18,7 @@ struct http_call;
 int http_client_open(struct http_client **out, struct loop *l);
 void http_client_close(struct http_client *c); /* cancels what is under way; NULL is fine */
 
-const char *http_client_library(void); /* "libcurl/7.88.1 …" */
+const char *http_client_library(void); /* its version, "7.88.1" */
 
 struct http_tls { /* names as in Prometheus' tls_config; NULL or false where not wanted */
     const char *ca_file, *cert_file, *key_file, *server_name;

@@ -1,7 +1,6 @@
 --- What the commands have in common: arguments, --help, --json, colour, tables, talking to a
 --- running perigee, exit statuses.
 local check = require 'check'
-local file = require 'perigee.file'
 local http = require 'http'
 local json = require 'perigee.json'
 local terminal = require 'perigee.terminal'
@@ -139,7 +138,9 @@ function cli.colour(name, text)
 end
 
 --- Text from elsewhere, harmless for a terminal.
-function cli.plain(text) return (tostring(text):gsub('[%c\127]', '?')) end
+function cli.plain(text)
+  return (tostring(text):gsub('%c', '?'):gsub('\xC2[\x80-\x9F]', '?'))
+end
 
 local function width(s) return utf8.len(s) or #s end
 
@@ -159,7 +160,7 @@ function cli.table(heads, rows)
     for c, cell in ipairs(row) do
       line[c] = c == #row and cell or cell .. (' '):rep(widths[c] - width(cell))
     end
-    local text = table.concat(line, '  ')
+    local text = table.concat(line, '  '):gsub(' +$', '')
     io.write(r == 1 and cli.colour('bold', text) or text, '\n')
   end
 end
@@ -178,12 +179,13 @@ function cli.time_text(t) return t and t:gsub('T', ' '):gsub('%.%d+Z$', 'Z') or 
 
 -- -- a running perigee ----------------------------------------------------------------------------
 
-local function token_of(values)
-  local path = values['token-file'] or os.getenv 'PERIGEE_TOKEN_FILE'
-  if not path or path == '' then return nil end
-  local text, message = file.read(path, 65536)
-  if not text then return nil, message end
-  return text:match '^%s*(.-)%s*$'
+--- The headers of every request, or nil and why a token cannot be sent.
+local function headers_of(values)
+  local headers = { Accept = 'application/json', ['X-Perigee-Client'] = 'cli' }
+  local path, message = values['token-file'] or os.getenv 'PERIGEE_TOKEN_FILE' or '', nil
+  if path ~= '' then headers.Authorization, message = http.bearer(path) end
+  if message then return nil, message end
+  return headers
 end
 
 ---@class cli.Answer
@@ -197,18 +199,21 @@ end
 ---@param path string
 ---@param body? table
 ---@return cli.Answer? answer
----@return string? message  nobody answered
+---@return string? message  nobody was asked, or nobody answered
+---@return integer? status   to end with, then
 function cli.ask(values, method, path, body)
   local base = (values.url or cli.URL):gsub('/+$', '')
-  local headers = { Accept = 'application/json', ['X-Perigee-Client'] = 'cli' }
-  local token, message = token_of(values)
-  if message then return nil, message end
-  if token then headers.Authorization = 'Bearer ' .. token end
+  local wrong = http.check_base(base)
+  if wrong then return nil, '--url: ' .. wrong, cli.USAGE end
+  local headers, message = headers_of(values)
+  if not headers then return nil, message, cli.USAGE end
   if body then headers['Content-Type'] = 'application/json' end
   local response, why = http.request { method = method, url = base .. path, headers = headers,
     body = body and json.encode(body) or nil, timeout = 60, max_body = 64 << 20,
     target = 'perigee' }
-  if not response then return nil, ('no perigee answers at %s: %s'):format(base, why) end
+  if not response then
+    return nil, ('no perigee answers at %s: %s'):format(base, why), cli.OUTSIDE
+  end
   local answer = json.decode(response.body)
   if type(answer) ~= 'table' then answer = { error = response.body:match '^%s*(.-)%s*$' } end
   return { status = response.status, data = answer.data, error = answer.error }
@@ -218,14 +223,14 @@ end
 ---@return any? data
 ---@return integer? status  to end with; what is wrong has been told
 function cli.get(values, method, path, body)
-  local answer, message = cli.ask(values, method, path, body)
+  local answer, message, failed = cli.ask(values, method, path, body)
   if answer and answer.status < 300 and answer.data ~= nil then return answer.data end
   if answer then
-    message = ('%s (status %d)'):format(answer.error or 'an answer that is no perigee\'s',
-      answer.status)
+    local words = cli.plain(answer.error or 'an answer that is no perigee\'s')
+    message = ('%s (status %d)'):format(words:sub(1, 500), answer.status)
   end
   cli.error(message)
-  return nil, cli.OUTSIDE
+  return nil, failed or cli.OUTSIDE
 end
 
 return cli

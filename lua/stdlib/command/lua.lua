@@ -13,7 +13,7 @@ return function(script, ...)
     io.write(USAGE)
     return 0
   end
-  if not script then
+  if not script or script == '-e' and not ... then
     io.stderr:write(USAGE)
     return 2
   end
@@ -21,7 +21,7 @@ return function(script, ...)
   if script == '-e' then
     args = table.pack(select(2, ...))
     args[0] = '-e'
-    chunk, message = load((...) or '', '=(command line)', 't')
+    chunk, message = load((...), '=(command line)', 't')
   else
     args = table.pack(...)
     args[0] = script

@@ -11,10 +11,10 @@ local SPEC = {
 return function(...)
   local values, status = cli.parse(SPEC, ...)
   if not values then return status end
-  local answer, message = cli.ask(values, 'POST', '/-/reload')
+  local answer, message, failed = cli.ask(values, 'POST', '/-/reload')
   if not answer then
     cli.error(message)
-    return cli.OUTSIDE
+    return failed
   end
   local ok = answer.status == 200
   if values.json then cli.print_json { ok = ok, status = answer.status, message = answer.error } end
