@@ -1,0 +1,55 @@
+local guardrails = require 'engine.guardrails'
+local file = require 'perigee.file'
+local support = require 'lua.command.support'
+
+describe('perigee status', function()
+  it('explains itself', function()
+    support.explains_itself('status', { 'url', 'token-file', 'json' })
+    support.needs_a_service('status')
+  end)
+
+  it('tells how the program is, and its signals', function()
+    support.with_service(function(w)
+      w.go_wrong()
+      local result = w.run { 'status', as = 'vera' }
+      assert.same({ 0, '' }, { result.status, result.err })
+      assert.equal([[
+version       0.0.0
+started       2023-11-14 22:13:20Z
+rules loaded  2023-11-14 22:13:20Z
+last reload   ok
+source        http://127.0.0.1:9
+dry run       off
+kill switch   off
+rules         1 signals, 1 incidents, 1 playbooks in 1 files
+now           1 active incidents, 1 plans waiting for a decision
+
+SIGNAL   STATE   CONDITION  SERIES  ERROR
+latency  firing  ok         1
+]], result.out)
+    end)
+  end)
+
+  it('tells of the kill switch, and of rules that are switched off', function()
+    support.with_service(function(w)
+      assert(file.write(guardrails.kill_file(w.engine.config), 'adam\n'))
+      w.engine.store:exec [[insert into rule_faults (rule, digest, running, switched_off_at, reason)
+        values ('signal/latency', 'd', 3, 1700000000, 'rules.lua:1: no' || char(27))]]
+      local out = w.run({ 'status' }).out
+      assert.matches('\nkill switch   on: .+\n', out)
+      assert.matches('\nswitched off  signal/latency: rules.lua:1: no%?\n', out)
+    end)
+  end)
+
+  it('is one document with --json', function()
+    support.with_service(function(w)
+      w.go_wrong()
+      local s = support.document(w.run { 'status', '--json' })
+      assert.same({ '0.0.0', 1, 1, 1, 1, 1, false, false }, { s.version, s.signals,
+        s.incidents_declared, s.playbooks, s.incidents_active, s.approvals_pending, s.dry_run,
+        s.kill_switch })
+      assert.same({ 'latency', 'firing', 1 },
+        { s.signals_list[1].name, s.signals_list[1].state, #s.signals_list[1].series })
+    end)
+  end)
+end)
