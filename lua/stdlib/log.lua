@@ -31,6 +31,7 @@ function log.error(message, fields) write('error', message, fields) end
 
 log.setup = raw.setup
 log.secret = raw.secret
+log.redact = raw.redact
 log.capture = raw.capture
 
 return log

@@ -58,8 +58,9 @@ function prometheus.number_text(x)
 end
 
 local Failure = { __tostring = function(f) return f.message end }
+--- The words are often the server's, who may well repeat what it was sent.
 local function failure(kind, message)
-  return nil, setmetatable({ kind = kind, message = message }, Failure)
+  return nil, setmetatable({ kind = kind, message = log.redact(message) }, Failure)
 end
 
 --- What an answer says that is no JSON: mostly something between us and the API has answered.
@@ -108,7 +109,7 @@ local function warnings_of(answer, into)
   local partial = answer.isPartial == true or type(data) == 'table' and data.isPartial == true
   for _, w in ipairs(type(answer.warnings) == 'table' and answer.warnings or {}) do
     into.warnings = into.warnings or {}
-    into.warnings[#into.warnings + 1] = tostring(w)
+    into.warnings[#into.warnings + 1] = log.redact(tostring(w))
     partial = true
   end
   if partial then into.partial = true end
@@ -212,12 +213,23 @@ local function again(response, code)
     and not is_json
 end
 
+--- Whether a header holds a secret, by its name: X-Scope-OrgID and its like hold none.
+local function is_secret(name)
+  for _, word in ipairs { 'auth', 'cookie', 'key', 'password', 'secret', 'token' } do
+    if name:lower():find(word, 1, true) then return true end
+  end
+  return false
+end
+
 --- A client from options that have been checked.
 ---@param o table
 ---@param max_vector? integer  bytes of the answer to an instant query; 64 MiB
 function prometheus.connect(o, max_vector)
   local base = o.url:gsub('/+$', '')
   local client = { url = o.url }
+  for name, value in pairs(o.headers) do
+    if is_secret(name) then log.secret(tostring(value)) end
+  end
   if o.tls and o.tls.insecure_skip_verify then
     log.warn('the certificate of the source is not verified', { url = base })
   end

@@ -191,6 +191,13 @@ void log_secret(const char *value)
     text_free(&quoted);
 }
 
+void log_redact(struct text *t, const char *s)
+{
+    pthread_mutex_lock(&lock);
+    redact(t, s);
+    pthread_mutex_unlock(&lock);
+}
+
 void log_divert(void (*sink)(void *, const char *, size_t), void *ud)
 {
     pthread_mutex_lock(&lock);

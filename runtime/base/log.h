@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/text.h"
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 
 struct log_field {
@@ -29,6 +31,8 @@ void log_printf(enum log_level level, const char *format, ...)
 /* From now on the value is redacted in every line. Values under 6 bytes are ignored: they would
  * blot out ordinary text, and protect nothing. */
 void log_secret(const char *value);
+/* Appends s with every secret redacted: for words from elsewhere that are not only logged. */
+void log_redact(struct text *t, const char *s);
 /* Where tests look: every line goes there instead, without the line feed. NULL: standard error. */
 void log_divert(void (*sink)(void *ud, const char *line, size_t len), void *ud);
 

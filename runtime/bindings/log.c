@@ -46,6 +46,17 @@ static int l_secret(lua_State *L) /* secret(value): it is redacted in every line
     return 0;
 }
 
+static int l_redact(lua_State *L) /* redact(text) -> text, without the secrets in it */
+{
+    const char *s = luaL_checkstring(L, 1);
+    struct text *t = bind_text(L);
+    log_redact(t, s);
+    if (t->failed) return luaL_error(L, "not enough memory");
+    lua_pushlstring(L, t->data != NULL ? t->data : "", t->len);
+    text_free(t);
+    return 1;
+}
+
 /* -- for specs: lines are collected instead of written -- */
 
 static struct text captured;
@@ -67,11 +78,9 @@ static int l_capture(lua_State *L) /* capture(on) -> what was collected until no
 
 int luaopen_perigee_log(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"setup", l_setup},
-                                         {"write", l_write},
-                                         {"secret", l_secret},
-                                         {"capture", l_capture},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"setup", l_setup},     {"write", l_write},
+                                         {"secret", l_secret},   {"redact", l_redact},
+                                         {"capture", l_capture}, {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

@@ -96,6 +96,12 @@ describe('log', function()
       end
     end)
 
+    it('shows none in words that go elsewhere', function()
+      log.secret 'hunter3-hunter3'
+      assert.equal('not hunter3, [redacted]', log.redact 'not hunter3, hunter3-hunter3')
+      assert.equal('', log.redact '')
+    end)
+
     it('forgets none when another comes, and minds none that comes twice', function()
       for i = 1, 50 do log.secret(('secret-number-%02d'):format(i % 25)) end
       local line = logged(log.info, 'm', { a = 'secret-number-07 secret-number-24' })[1]

@@ -95,7 +95,7 @@ TEST(log_survives_lua_without_memory)
 {
     sweep_lua(
         "local m = require 'perigee.log' m.setup('info', true) m.capture(true)\n"
-        "m.secret 'hunter22'\n"
+        "m.secret 'hunter22' assert(m.redact 'a hunter22' == 'a [redacted]')\n"
         "m.write('warn', 'a hunter22', {'b', 1.5, 'c', setmetatable({}, {__name = 'd'})})\n"
         "m.write('debug', 'none')\n"
         "local lines = m.capture(false) m.setup('off', false)\n"
