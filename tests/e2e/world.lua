@@ -93,9 +93,10 @@ function World:perigee(o)
   return perigee
 end
 
---- Writes perigee.yaml anew: these lines behind those of every test.
+--- Writes perigee.yaml anew: these lines behind those of every test; without them those of before.
 function Perigee:set_config(text)
-  self.config = self.world:write(self.name .. '/perigee.yaml', self.common .. text)
+  self.more = text or self.more
+  self.config = self.world:write(self.name .. '/perigee.yaml', self.common .. self.more)
 end
 
 --- Writes a rule file; nil removes it.
