@@ -159,11 +159,7 @@ function Generation:deactivate()
   self.scheduler:stop()
 end
 
-function Generation:kill(who)
-  local ok, message = file.write(guardrails.kill_file(self.engine.config), who .. '\n')
-  log.warn('the kill switch is on', { who = who, error = message })
-  audit.append(self.engine.store, 'kill_switch', { on = true, who = who, stored = ok == true })
-end
+function Generation:kill(who) guardrails.set_kill_switch(self.engine, true, who) end
 
 --- Called by the daemon in a fresh state. Returns the generation, or nil and what is wrong.
 ---@param path string       of perigee.yaml

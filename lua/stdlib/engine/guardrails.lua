@@ -1,9 +1,11 @@
 --- The gates between a plan and what it would do. They belong to the operator's configuration; a
 --- rule can only be tighter. Each gate says nothing, or why not; the first that speaks decides.
+local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local file = require 'perigee.file'
 local freeze = require 'engine.freeze'
 local json = require 'perigee.json'
+local log = require 'log'
 local plans = require 'engine.plans'
 local registry = require 'actions.registry'
 local units = require 'units'
@@ -22,6 +24,33 @@ function guardrails.kill_file(config) return config.data_dir .. '/KILL' end
 function guardrails.killed(config)
   if config.guardrails.kill_switch then return 'guardrails.kill_switch is on' end
   if file.stat(guardrails.kill_file(config)) then return 'the file KILL is in data_dir' end
+end
+
+--- Throws the kill switch: also where the audit trail cannot be written, as on a full disk.
+local function switch_on(engine, who)
+  local ok, message = file.write(guardrails.kill_file(engine.config), who .. '\n')
+  if not ok then
+    log.error('the kill switch could not be thrown', { who = who, error = message })
+    return nil, message
+  end
+  log.warn('the kill switch is on', { who = who })
+  local written, why = pcall(audit.append, engine.store, 'kill_switch', { on = true, who = who })
+  if not written then log.error('the audit trail cannot be written', { error = why }) end
+  return true
+end
+
+--- Throws the kill switch or takes it back. What lets actions happen again is written down first.
+---@param engine table
+---@param on boolean
+---@param who string
+---@return boolean? ok
+---@return string? message
+function guardrails.set_kill_switch(engine, on, who)
+  if on then return switch_on(engine, who) end
+  audit.append(engine.store, 'kill_switch', { on = false, who = who })
+  os.remove(guardrails.kill_file(engine.config))
+  log.warn('the kill switch is off', { who = who })
+  return true
 end
 
 local gates = {}

@@ -46,6 +46,8 @@ return {
   kill_switch = gauge('kill_switch', '1 while nothing may be acted upon.'),
   dry_run = gauge('dry_run', '1 while actions are only told of.'),
   models = counter('model_fits_total', 'Baselines learned, by outcome.', 'outcome'),
+  internal_errors = counter('internal_errors_total',
+  'Errors of the program itself, or of its disk.', 'doing'),
   audit_records = gauge('audit_records', 'Records in the audit trail.'),
   audit_head = gauge('audit_head_info', 'The head of the audit trail.', 'hash'),
   expose = metrics.expose,

@@ -85,14 +85,21 @@ end
 local Scheduler = {}
 Scheduler.__index = Scheduler
 
---- Runs f in a task that is waited for before the generation ends; a failure is told, and no more.
+--- Calls f; a failure, of ours or of the disk, is told and counted, and no more.
+local function guarded(what, f, ...)
+  local ok, message = xpcall(f, debug.traceback, ...)
+  if ok then return end
+  metrics.internal_errors:add(1, what)
+  log.error('an internal error', { doing = what, error = message })
+end
+
+--- Runs f in a task that is waited for before the generation ends.
 function Scheduler:run(what, f, ...)
   self.under_way = self.under_way + 1
   async.spawn(function(...)
     local _ <close> = setmetatable({},
       { __close = function() self.under_way = self.under_way - 1 end })
-    local ok, message = xpcall(f, debug.traceback, ...)
-    if not ok then log.error('an internal error', { doing = what, error = message }) end
+    guarded(what, f, ...)
   end, ...)
 end
 
@@ -183,8 +190,7 @@ function Scheduler:loop()
     local now = clock.now()
     local next_due = self:start_due(now)
     if now >= next_sweep or next_sweep > now + SWEEP then -- or the clock was set back
-      local ok, message = xpcall(self.sweep, debug.traceback, self)
-      if not ok then log.error('an internal error', { doing = 'the sweep', error = message }) end
+      guarded('the sweep', self.sweep, self)
       next_sweep = now + SWEEP
     end
     metrics.queue:set(self.under_way)

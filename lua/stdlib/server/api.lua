@@ -5,11 +5,9 @@ local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local daemon = require 'perigee.daemon'
 local faults = require 'engine.faults'
-local file = require 'perigee.file'
 local guardrails = require 'engine.guardrails'
 local incidents = require 'engine.incidents'
 local json = require 'perigee.json'
-local log = require 'log'
 local plans = require 'engine.plans'
 local prometheus_api = require 'server.prometheus_api'
 local signals = require 'engine.signals'
@@ -177,15 +175,8 @@ end
 function api.kill_switch(engine, call)
   local on = call.body.on
   if type(on) ~= 'boolean' then return refuse(400, 'expected {"on": true} or {"on": false}') end
-  local path = guardrails.kill_file(engine.config)
-  if on then
-    local ok, message = file.write(path, call.identity.name .. '\n')
-    if not ok then return refuse(500, message) end
-  else
-    os.remove(path)
-  end
-  audit.append(engine.store, 'kill_switch', { on = on, who = call.identity.name })
-  log.warn(on and 'the kill switch is on' or 'the kill switch is off', { who = call.identity.name })
+  local ok, message = guardrails.set_kill_switch(engine, on, call.identity.name)
+  if not ok then return refuse(500, message) end
   return { on = guardrails.killed(engine.config) ~= nil, reason = guardrails.killed(engine.config) }
 end
 

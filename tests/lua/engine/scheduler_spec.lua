@@ -141,7 +141,7 @@ describe('an evaluation that takes too long', function()
 
   it('that fails by an error of ours is told, and goes on with its next slot', function()
     local w = world(signals(2, '10s'))
-    local failing = true
+    local failing, before = true, metrics.internal_errors:value 'an evaluation'
     w.source.answers.q1 = function()
       if failing then error 'a bug' end
       return {}
@@ -154,6 +154,7 @@ describe('an evaluation that takes too long', function()
     assert_grid(w.times.q2, 10)
     assert.equal('ok', w.store:row "select health from signals where name = 's1'".health)
     assert.matches('an internal error', require('log').capture(true), 1, true)
+    assert.equal(2, metrics.internal_errors:value 'an evaluation' - before)
   end)
 end)
 

@@ -382,6 +382,17 @@ describe('what a person changes', function()
     assert.same({}, support.kinds(w.engine))
   end)
 
+  it('the kill switch is thrown where the disk is too full for the audit trail, not taken back',
+    function()
+      local w = world()
+      w.engine.store:exec [[create trigger full before insert on audit
+        begin select raise(abort, 'the disk is full'); end]]
+      local status, answer = w.ask('POST', '/api/v1/kill_switch', { on = true })
+      assert.same({ 200, true }, { status, answer.data.on })
+      assert.has_error(function() w.ask('POST', '/api/v1/kill_switch', { on = false }) end)
+      assert.truthy(guardrails.killed(w.engine.config))
+    end)
+
   it('a rule is switched on', function()
     local w = world()
     local digest = w.engine.rules.signals.latency.file_digest
