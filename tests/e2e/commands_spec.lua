@@ -71,7 +71,7 @@ describe('every command', function()
         has(err, 'perigee: no perigee answers at http://127.0.0.1:1')
       end
       local status, _, err = w:cli(with(command, '--token-file', w:path 'not-there'))
-      assert.equal(3, status)
+      assert.equal(2, status)
       has(err, 'not-there')
     end
   end)

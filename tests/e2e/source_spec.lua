@@ -53,11 +53,11 @@ guardrails: { dry_run: false, http: [ { url_prefix: "%s" } ] }
 ]]
 
 describe('a real Prometheus', function()
-  local w, server, target, values, url
+  local w, server, target, values, url, child
   setup(function()
     w, values = world.new(), { a = 1, b = 1 }
     server, target = app(values)
-    url = w:prometheus { targets = { target }, history = history(os.time() // 60 * 60) }
+    url, child = w:prometheus { targets = { target }, history = history(os.time() // 60 * 60) }
   end)
   teardown(function()
     w:close()
@@ -127,6 +127,25 @@ signal "bad" { query = "load +", every = "1s", detector = threshold { above = 5 
     w:wait_for('an error', 10, function() return p:signal('bad').condition == 'error' end)
     assert.truthy(p:signal('bad').error:find('parse error', 1, true), p:signal('bad').error)
     assert.equal('unknown', p:signal('bad').state)
+    p:stop()
+  end)
+
+  it('that goes away is missed, and is asked again once it is back', function()
+    local p = w:perigee { name = 'back', source = url, rules = { ['load.lua'] = [[
+signal "load" { query = "count(load)", every = "1s", detector = threshold { above = 1 } }]] } }
+    local function wait(wanted)
+      w:wait_for(wanted, 15, function() return p:signal('load').condition == wanted end)
+    end
+    wait 'ok'
+    local fired = w:wait_for('it to fire', 10, function()
+      return p:signal('load').series[1].fired_at
+    end)
+    w:stop(child)
+    wait 'error'
+    assert.equal('firing', p:signal('load').state)
+    w:prometheus { port = tonumber(url:match '%d+$'), targets = { target } }
+    wait 'ok'
+    assert.equal(fired, p:signal('load').series[1].fired_at)
     p:stop()
   end)
 
