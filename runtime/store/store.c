@@ -64,6 +64,7 @@ static int user_version(struct store *s, int *version, struct err *e)
     return failed;
 }
 
+/* One that fails is undone when the store, which then does not open, is closed. */
 static int apply(struct store *s, int number, const char *sql, struct err *e)
 {
     char mark[64];
@@ -72,7 +73,6 @@ static int apply(struct store *s, int number, const char *sql, struct err *e)
     if (rc == 0) rc = run(s, sql, e);
     if (rc == 0) rc = run(s, mark, e);
     if (rc == 0) rc = run(s, "COMMIT", e);
-    if (rc < 0) store_rollback(s);
     return rc;
 }
 
@@ -126,8 +126,8 @@ int store_open(struct store **out, const char *path, const char *sql, size_t sql
              "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
              "PRAGMA trusted_schema = OFF; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY",
              e);
-    if (rc == 0) rc = prepare(s, "ROLLBACK", &s->rollback, e);
     if (rc == 0) rc = migrate(s, sql, sql_len, e);
+    if (rc == 0) rc = prepare(s, "ROLLBACK", &s->rollback, e);
     if (rc < 0) {
         store_close(s);
         return rc;
