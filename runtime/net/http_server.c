@@ -113,6 +113,7 @@ static void on_connection(void *ud, struct MHD_Connection *mhd, void **context,
         list_remove(&c->link);
         free(c);
         *context = NULL;
+        s->again = true; /* at its limit microhttpd does not listen until it is run once more */
     }
 }
 
