@@ -3,6 +3,7 @@
 #ifndef TESTS_C_TEST_H
 #define TESTS_C_TEST_H
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,6 +44,15 @@ static inline void test_remove(const char *folder)
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     assert_int_equal(system(command), 0);
+}
+
+static inline int test_open_files(void)
+{
+    int n = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    while (readdir(folder) != NULL) n++;
+    closedir(folder);
+    return n;
 }
 
 /* A Lua allocator that fails from the left-th growing allocation on: run a script with left = 0, 1,

@@ -9,7 +9,6 @@
 
 #include "tests/c/test.h"
 
-#include <dirent.h>
 #include <stdbool.h>
 
 #include <lauxlib.h>
@@ -135,26 +134,17 @@ static inline bool sweep_run(const char *script, long lua_left, long c_left)
 
 /* -- sweeps -- */
 
-static inline int sweep_open_files(void)
-{
-    int n = 0;
-    DIR *folder = opendir("/proc/self/fd");
-    while (readdir(folder) != NULL) n++;
-    closedir(folder);
-    return n;
-}
-
 /* Every allocation of Lua's fails, or with c those of C from the script's arm() on: there must be
  * `least` of them. No file may stay open. */
 static inline void sweep(const char *script, bool c, long least)
 {
     assert_true(sweep_run(script, SWEEP_ALL, SWEEP_ALL)); /* what is opened once for all is, now */
-    int files = sweep_open_files();
+    int files = test_open_files();
     long k = 0;
     while (!sweep_run(script, c ? SWEEP_ALL : k, c ? k : SWEEP_ALL)) k++;
     if (getenv("V") != NULL) print_message("%ld allocations\n", k);
     if (k < least) fail_msg("only %ld allocations", k);
-    assert_int_equal(sweep_open_files(), files);
+    assert_int_equal(test_open_files(), files);
 }
 static inline void sweep_lua(const char *script, long least) { sweep(script, false, least); }
 static inline void sweep_c(const char *script, long least) { sweep(script, true, least); }

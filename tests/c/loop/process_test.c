@@ -1,7 +1,6 @@
 #include "tests/c/test.h"
 #include "loop/process.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -64,15 +63,6 @@ static struct process_options sh(const char *script) /* good until it has been c
     return (struct process_options){.argv = mine, .limit = 65536};
 }
 
-static int open_files(void)
-{
-    DIR *folder = opendir("/proc/self/fd");
-    int n = 0;
-    while (readdir(folder) != NULL) n++;
-    closedir(folder);
-    return n;
-}
-
 static void assert_no_child(void)
 {
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
@@ -109,7 +99,7 @@ TEST(a_program_that_is_not_there_is_told_at_once)
     struct outcome out = {.calls = 0};
     struct process *p = NULL;
     struct err e = {0};
-    int files = open_files();
+    int files = test_open_files();
     assert_int_equal(process_start(loop, &o, on_done, &out, &p, &e), -ENOENT);
     assert_string_equal(e.text,
                         "cannot start /nowhere/perigee-no-such-program: No such file or directory");
@@ -122,7 +112,7 @@ TEST(a_program_that_is_not_there_is_told_at_once)
     test_remove(folder);
     loop_run(loop, NULL);
     assert_int_equal(out.calls, 0);
-    assert_int_equal(open_files(), files);
+    assert_int_equal(test_open_files(), files);
     assert_no_child();
 }
 
@@ -313,7 +303,7 @@ TEST(an_abandoned_child_is_ended_and_nobody_is_told)
 {
     struct process_options o = sh("trap '' TERM; exec yes");
     struct outcome out[3];
-    int files = open_files(), pids[3];
+    int files = test_open_files(), pids[3];
     for (int i = 0; i < 3; i++) {
         struct process *p = start(&o, &out[i]);
         pids[i] = process_pid(p);
@@ -326,7 +316,7 @@ TEST(an_abandoned_child_is_ended_and_nobody_is_told)
         assert_gone(pids[i]);
     }
     assert_no_child();
-    assert_int_equal(open_files(), files);
+    assert_int_equal(test_open_files(), files);
 }
 
 /* As a script ends with a child running: the loop is closed before it could see the child's end. */
@@ -335,7 +325,7 @@ TEST(a_child_abandoned_with_its_loop_leaves_nothing_behind)
     struct loop *own, *before = loop;
     struct process_options o = sh("exec sleep 1000");
     struct outcome out;
-    int files = open_files();
+    int files = test_open_files();
     assert_int_equal(loop_open(&own), 0);
     loop = own;
     struct process *p = start(&o, &out);
@@ -346,14 +336,14 @@ TEST(a_child_abandoned_with_its_loop_leaves_nothing_behind)
     assert_int_equal(out.calls, 0);
     assert_int_equal(kill(pid, 0), -1);
     assert_no_child(); /* not even a zombie; and the leak sanitizer answers for its memory */
-    assert_int_equal(open_files(), files);
+    assert_int_equal(test_open_files(), files);
 }
 
 TEST(many_children_at_once_leave_no_zombie_and_no_open_file)
 {
     enum { MANY = 60 };
     static struct outcome out[MANY];
-    int files = open_files();
+    int files = test_open_files();
     for (int i = 0; i < MANY; i++) {
         char status[8], exit[] = "exit $1", sh[] = "sh", c[] = "-c", zero[] = "x";
         snprintf(status, sizeof status, "%d", i);
@@ -368,7 +358,7 @@ TEST(many_children_at_once_leave_no_zombie_and_no_open_file)
         clear(&out[i]);
     }
     assert_no_child();
-    assert_int_equal(open_files(), files);
+    assert_int_equal(test_open_files(), files);
 }
 
 int main(void)
