@@ -10,18 +10,25 @@ local freeze = {}
 local DAYS = { mon = 0, tue = 1, wed = 2, thu = 3, fri = 4, sat = 5, sun = 6 }
 local DAY_NAMES = { 'mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun' }
 
+--- Unix seconds at which a day begins in UTC, or nil where there is no such day.
+local function midnight_of(year, month, day)
+  if month < 1 or month > 12 then return nil end
+  local days = calendar.days_from_civil(year, month, day)
+  local _, m, d = calendar.civil_from_days(days)
+  return m == month and d == day and days * 86400 or nil
+end
+
 local function moment(v)
-  if type(v) ~= 'string' then return check.expected('a time such as "2026-12-24T18:00:00Z"', v) end
   local y, m, d, h, min, s, zone =
-    v:match '^(%d%d%d%d)%-(%d%d)%-(%d%d)[T ](%d%d):(%d%d):?(%d?%d?)(.*)$'
-  local sign, zh, zm = (zone or ''):match '^([+-])(%d%d):?(%d%d)$'
-  if not y or not (zone == 'Z' or sign) or tonumber(m) > 12 or tonumber(m) < 1 or tonumber(d) > 31
-      or tonumber(h) > 24 or tonumber(min) > 59 then
+    tostring(v):match '^(%d%d%d%d)%-(%d%d)%-(%d%d)[T ](%d%d):(%d%d):(%d%d)%.?%d*(.*)$'
+  local sign, zh, zm = (zone or ''):match '^([+-])(%d%d):(%d%d)$'
+  if zone == 'Z' then sign, zh, zm = '+', '0', '0' end
+  local midnight = sign and midnight_of(tonumber(y), tonumber(m), tonumber(d))
+  if not midnight or tonumber(h) > 23 or tonumber(min) > 59 or tonumber(s) > 60 then
     return check.expected('a time with its zone, such as "2026-12-24T18:00:00Z" or "…+01:00"', v)
   end
-  local days = calendar.days_from_civil(tonumber(y), tonumber(m), tonumber(d))
-  local offset = sign and (tonumber(zh) * 3600 + tonumber(zm) * 60) * (sign == '+' and 1 or -1) or 0
-  return nil, days * 86400 + tonumber(h) * 3600 + tonumber(min) * 60 + (tonumber(s) or 0) - offset
+  local offset = (tonumber(zh) * 3600 + tonumber(zm) * 60) * (sign == '+' and 1 or -1)
+  return nil, midnight + tonumber(h) * 3600 + tonumber(min) * 60 + tonumber(s) - offset
 end
 
 local function time_of_day(v)
@@ -57,6 +64,7 @@ freeze.rule = { test = function(v)
     return 'expected { from, to }, or { days, start, end, timezone }'
   end
   if once and w.to <= w.from then return 'expected "to" after "from"' end
+  if w.days and #w.days == 0 then return '"days" holds no day; without it, it is every day' end
   return nil, w
 end }
 

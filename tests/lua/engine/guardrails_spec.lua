@@ -1,8 +1,6 @@
 local clock = require 'perigee.clock'
 local file = require 'perigee.file'
-local freeze = require 'engine.freeze'
 local guardrails = require 'engine.guardrails'
-local json = require 'perigee.json'
 local plans = require 'engine.plans'
 local support = require 'lua.engine.support'
 
@@ -246,56 +244,6 @@ describe('rule files', function()
         .. 'plan = act, %s }'):format(option))
       assert.is_false(ok)
       assert.matches('unknown option', message, 1, true)
-    end
-  end)
-end)
-
-describe('a freeze window', function()
-  local function window(v)
-    local message, w = freeze.rule.test(v)
-    assert(not message, message)
-    return w
-  end
-  local function at(text)
-    local w = window { from = text, to = '2999-01-01T00:00:00Z' }
-    return w.from
-  end
-
-  it('once covers from its first moment to just before its last', function()
-    local w = window { from = '2026-12-24T18:00:00+01:00', to = '2026-12-26T00:00:00Z' }
-    assert.same({ false, true, true, false }, {
-      freeze.covers(w, at '2026-12-24T16:59:59Z'), freeze.covers(w, at '2026-12-24T17:00:00Z'),
-      freeze.covers(w, at '2026-12-25T23:59:59Z'), freeze.covers(w, at '2026-12-26T00:00:00Z') })
-  end)
-
-  it('each week goes by the days and hours of its time zone, also over midnight', function()
-    local w = window { days = { 'fri' }, start = '22:00', ['end'] = '06:00',
-      timezone = 'Europe/Berlin' }
-    local cases = { -- the 6th of March 2026 is a Friday; Berlin is an hour ahead
-      { '2026-03-06T20:59:59Z', false }, { '2026-03-06T21:00:00Z', true },
-      { '2026-03-07T04:59:59Z', true }, { '2026-03-07T05:00:00Z', false },
-      { '2026-03-07T21:30:00Z', false }, { '2026-07-03T20:00:00Z', true },
-    }
-    for _, c in ipairs(cases) do assert.equal(c[2], freeze.covers(w, at(c[1])), c[1]) end
-  end)
-
-  it('without days is every day', function()
-    local w = window { start = '09:00', ['end'] = '17:00' }
-    assert.is_true(freeze.covers(w, at '2026-03-08T12:00:00Z'))
-    assert.is_false(freeze.covers(w, at '2026-03-08T17:00:00Z'))
-  end)
-
-  it('must be one of the two kinds, whole', function()
-    for _, v in ipairs {
-      {}, { from = '2026-01-01T00:00:00Z' }, { start = '09:00' }, { days = { 'mon' } },
-      { from = '2026-01-02T00:00:00Z', to = '2026-01-01T00:00:00Z' },
-      { from = '2026-01-01', to = '2026-01-02' }, { start = '9', ['end'] = '10' },
-      { start = '09:00', ['end'] = '25:00' },
-      { days = { 'montag' }, start = '09:00', ['end'] = '10:00' },
-      { start = '09:00', ['end'] = '10:00', timezone = 'Mars/Olympus' },
-      { from = '2026-01-01T00:00:00Z', to = '2026-01-02T00:00:00Z', days = { 'mon' } }, 'always',
-    } do
-      assert.truthy((freeze.rule.test(v)), json.encode(v))
     end
   end)
 end)
