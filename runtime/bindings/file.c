@@ -123,6 +123,12 @@ static int l_stat(lua_State *L) /* stat(path) -> { type, size, modified, mode } 
     return 1;
 }
 
+static bool is_folder(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
 static int l_make_folder(lua_State *L) /* make_folder(path): with its parents, as mkdir -p does */
 {
     const char *path = luaL_checkstring(L, 1);
@@ -136,6 +142,7 @@ static int l_make_folder(lua_State *L) /* make_folder(path): with its parents, a
         *at = c;
         if (c == '\0') break;
     }
+    if (!is_folder(path)) return fail(L, "make folder", path, ENOTDIR);
     lua_pushboolean(L, 1);
     return 1;
 }
