@@ -57,7 +57,11 @@ end
 ---@return check.Problem[] problems
 function plan.actions(list)
   if type(list) ~= 'table' or list.kind then
-    return {}, { { path = {}, message = check.expected('a list of actions', list) } }
+    local message = check.expected('a list of actions', list)
+    if type(list) == 'table' and list.kind == 'action' then
+      message = 'expected a list of actions, not one of them: { … { … } }'
+    end
+    return {}, { { path = {}, message = message } }
   end
   local actions, problems = {}, {}
   if #list > MAX_ACTIONS then

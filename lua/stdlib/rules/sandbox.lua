@@ -17,6 +17,7 @@ for name, value in next, _G do beneath[name] = value end
 
 local vocabulary = stdlib('rules.vocabulary', beneath)()
 local functions, declared = {}, { declarations = {}, files = {} }
+local bare = {} -- the words that build data, and their names
 local unfinished = {} -- references that no declaration has used yet, and the files they are in
 
 -- -- values ---------------------------------------------------------------------------------------
@@ -31,6 +32,9 @@ end
 local function pack(value, path, depth)
   local t = type(value)
   check_text(value, path)
+  if bare[value] then
+    error(('%s is %s without its table: %s { … }'):format(path, bare[value], bare[value]), 0)
+  end
   if t == 'function' then
     functions[#functions + 1] = value
     return { kind = 'function', id = #functions }
@@ -52,6 +56,7 @@ end
 -- -- the words ------------------------------------------------------------------------------------
 
 local words = {}
+local require_stdlib
 
 local function article(word) return (word:find('^[aeiou]') and 'an ' or 'a ') .. word end
 
@@ -61,7 +66,8 @@ local function check_name(kind, name, body)
   if type(name) ~= 'string' or name == '' or body ~= nil then
     error(('%s takes a name in quotes and then a table: %s "name" { … }'):format(kind, kind), 3)
   elseif #name > MAX_NAME or name:find('%c') or not utf8_length(name) then
-    error(('the name of a %s is one line of UTF-8, of at most %d bytes'):format(kind, MAX_NAME), 3)
+    error(('the name of %s is one line of UTF-8, of at most %d bytes'):format(article(kind),
+      MAX_NAME), 3)
   end
 end
 
@@ -86,10 +92,12 @@ end
 
 --- `z_score { … }` and its like: data that says what to build.
 local function constructor(kind, name)
-  return function(options)
+  local function build(options)
     local line = here(2)
     return { kind = kind, name = name, options = options, line = line }
   end
+  bare[build] = name
+  return build
 end
 
 local function define(path, value)
@@ -97,7 +105,10 @@ local function define(path, value)
   if not group then
     words[path] = value
   else
-    words[group] = words[group] or {}
+    words[group] = words[group] or setmetatable({}, { __index = function(_, other)
+      local check = require_stdlib 'check'
+      error(check.unknown('name', ('%s.%s'):format(group, tostring(other)), vocabulary.actions), 2)
+    end })
     words[group][name] = value
   end
 end
@@ -118,8 +129,9 @@ local REFUSED = { http = true, prometheus = true, alertmanager = true, io = true
   async = true, json = true, yaml = true }
 
 -- What Lua says of the mistakes that are made most, and what was meant.
-local HINTS = {
+local HINTS = { -- the first that fits
   { "near 'for'$", "Prometheus' `for` is hold_for here" },
+  { "'}' expected near '='$", 'the name of an option stands without quotes' },
   { "'}' expected.- near '", 'is a comma missing before it?' },
   { 'malformed number', 'a duration is a text: "7d"' },
 }
@@ -139,7 +151,7 @@ local function run_module(name, chunk)
 end
 
 --- What the standard library itself requires, in a cell: also the pure C modules.
-local function require_stdlib(name)
+function require_stdlib(name)
   if loaded[name] == nil then
     local chunk = stdlib(name, beneath)
     loaded[name] = chunk and run_module(name, chunk) or c_module(name)

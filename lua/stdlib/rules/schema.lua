@@ -12,6 +12,8 @@ local schema = {}
 
 local LABEL = '^[%a_][%w_]*$'
 
+local MAX_SAMPLES = 100000 -- of a history
+
 schema.TRUST = { 'auto', 'human_approve', 'recommend', 'manual_only' } -- by power, from the most
 
 -- -- values that several declarations have --------------------------------------------------------
@@ -224,6 +226,18 @@ local function constant_labels(labels)
   return out
 end
 
+--- What keeps a detector from ever having a baseline, or makes it too dear; or nil.
+local function wrong_history(detector)
+  local h, least = detector.history, detector.options.min_samples or 1
+  if not h then return end
+  local n = h.range // h.step
+  if n > MAX_SAMPLES then
+    return ('history / step is %d samples a series; at most %d'):format(n, MAX_SAMPLES)
+  elseif n < least then
+    return ('history / step is %d samples a series; at least %d are needed'):format(n, least)
+  end
+end
+
 local function signal(declaration, ctx)
   local body = declaration.body
   local def, problems = check.apply(body, {
@@ -235,12 +249,8 @@ local function signal(declaration, ctx)
     labels = templates(),
     annotations = templates(),
   })
-  local h = def.detector and type(def.detector) == 'table' and def.detector.history
-  if h and #problems == 0 and h.range / h.step > 100000 then
-    problems[#problems + 1] = { path = { 'detector' },
-      message = ('history / step is %d samples a series; at most 100000')
-      :format(h.range // h.step) }
-  end
+  local message = #problems == 0 and wrong_history(def.detector)
+  if message then problems[1] = { path = { 'detector' }, message = message } end
   if #problems == 0 then
     def.model_digest = model_digest(body, declaration, ctx)
     def.constant_labels = constant_labels(body.labels)
@@ -282,7 +292,8 @@ local function incident(declaration, ctx)
     end
   end
   if #problems == 0 and def.min_signals > n then
-    local message = ('min_signals is %d, and there are only %d signals'):format(def.min_signals, n)
+    local message = ('min_signals is %d, more than the number of signals, %d'):format(
+      def.min_signals, n)
     problems[1] = { path = { declaration.body.min_signals and 'min_signals' or 'signals' },
       message = message }
   end
@@ -333,8 +344,7 @@ end
 local function plan_rule(ctx)
   return { test = function(v)
     if is_function(v) then return nil, ctx.callable(v) end
-    if type(v) ~= 'table' or v.kind then return check.expected('a function or a list of actions',
-      v) end
+    if type(v) ~= 'table' then return check.expected('a function or a list of actions', v) end
     local _, problems = plan.actions(v)
     if #problems > 0 then return 'invalid', nil, problems end
     return nil, function() return v end
@@ -369,6 +379,21 @@ local READERS = { signal = signal, incident = incident, playbook = playbook }
 ---@field callable fun(f: table): fun(...): any, table?  a rule's function as the engine calls it:
 ---       its result, or nil and the fault
 
+-- What other systems call it, and what it is called here.
+local MEANT = { ['for'] = 'hold_for', duration = 'hold_for', expr = 'query', interval = 'every',
+  severity = 'labels = { severity = … }', summary = 'annotations = { summary = … }',
+  description = 'annotations = { description = … }', trigger = 'when', trust_level = 'trust',
+  action = 'plan = { … }', actions = 'plan' }
+
+local function explain(problems)
+  for _, p in ipairs(problems) do
+    local meant = #p.path == 1 and MEANT[p.path[1]]
+    if meant and p.message:find '^unknown option' then
+      p.message = ('unknown option "%s"; here it is %s'):format(p.path[1], meant)
+    end
+  end
+end
+
 --- The definition of one declaration and what is wrong with it.
 ---@param declaration { kind: string, name: string, file: string, line: integer, body: table }
 ---@param ctx schema.Context
@@ -377,6 +402,7 @@ local READERS = { signal = signal, incident = incident, playbook = playbook }
 ---@return check.Problem[] warnings
 function schema.read(declaration, ctx)
   local def, problems, warnings = READERS[declaration.kind](declaration, ctx)
+  explain(problems)
   def.texts = { labels = declaration.body.labels, annotations = declaration.body.annotations }
   def.kind, def.name, def.file, def.line = declaration.kind, declaration.name, declaration.file,
     declaration.line

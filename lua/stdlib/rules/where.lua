@@ -25,6 +25,8 @@ local function token(source, at)
   if at > #source then return nil end
   local word, after = source:match('^([%a_][%w_]*)()', at)
   if word then return 'word', word, at, after end
+  local number, behind = source:match('^(%.?%d[%w.]*)()', at)
+  if number then return 'number', number, at, behind end
   local quote = source:match('^["\']', at)
   if quote then
     local i = at + 1
@@ -93,7 +95,7 @@ end
 local function same(levels, path)
   if #levels ~= #path then return false end
   for i, level in ipairs(levels) do
-    if level.key ~= path[i] and level.index ~= path[i] then return false end
+    if (level.key or level.index) ~= path[i] then return false end
   end
   return true
 end
