@@ -311,6 +311,48 @@ playbook "act" { when = incident "odd", trust = "auto", plan = {
   end)
 end)
 
+describe('a request that a plan makes', function()
+  it('never reaches perigee itself, by whatever name, whatever the operator allows', function()
+    local hosts, prefixes, samples = { '127.0.0.1', 'localhost', '0.0.0.0', '127.0.0.2',
+      '[::ffff:127.0.0.1]', '2130706433' }, {}, {}
+    p = w:configure { source = source.url, tokens = TOKENS }
+    for i, host in ipairs(hosts) do
+      prefixes[i] = ('{ url_prefix: "http://%s:%d/" }'):format(host, p.port)
+      samples[i] = { labels = { host = host }, value = 1 }
+    end
+    p:set_config(('lifecycle: true\nguardrails: { dry_run: false, cooldown: 0s, http: [ %s ] }')
+      :format(table.concat(prefixes, ', ')))
+    p:set_rules('own.lua', ([[
+playbook "own" { when = metric { query = "x", every = "1s" }, trust = "auto",
+  plan = function(event)
+    local own = "http://" .. event.labels.host .. ":%d"
+    return { http.request { method = "POST", url = own .. "/-/reload" } }
+  end }]]):format(p.port))
+    source.values.x = samples
+    p:start()
+    local failed = w:wait_for('every plan to fail', 20, function()
+      local found = p:get '/api/v1/plans?state=failed'
+      return #found == #hosts and found
+    end)
+    for _, found in ipairs(failed) do
+      assert.truthy(found.reason:find ' is refused$', found.reason)
+    end
+    assert.equal(1, p:metric 'perigee_reloads_total{outcome="ok"}') -- the start
+  end)
+
+  it('is not sent on to where a redirect points', function()
+    shop.answer = function(request)
+      if request.path == '/cart' then
+        return { status = 307, headers = { Location = shop.url .. 'elsewhere' } }
+      end
+    end
+    perigee 'playbook "act" { when = incident "odd", trust = "auto", plan = mend }'
+    odd 'cart'
+    assert.equal(307, plan('cart', 'failed').actions[1].outcome.status)
+    assert.same({ 'POST /cart' }, asked())
+  end)
+end)
+
 describe('a verification that fails', function()
   it('reverts what was done, and calls a person through Alertmanager', function()
     local pages = {}

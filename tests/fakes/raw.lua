@@ -28,17 +28,15 @@ while (my $c = $server->accept) {
 ]]
 
 local CLIENT = [[
-use strict; use warnings; use IO::Socket::INET; use IO::Select; use Time::HiRes qw(sleep time);
+use strict; use warnings; use IO::Socket::INET; use IO::Select;
 my ($port, $pause, $seconds, $many) = @ARGV;
 my $bytes = do { local $/; <STDIN> };
 my @sockets = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or die $! }
   1 .. $many;
 my $s = $sockets[0];
 $SIG{PIPE} = 'IGNORE';
-$| = 1;
-print 'connected ' if $many > 1;
 for my $piece ($pause ? split //, $bytes : $bytes) {
-  $_ && syswrite($_, $piece) for @sockets;
+  syswrite($_, $piece) for @sockets;
   last if $pause && IO::Select->new($s)->can_read($pause);
 }
 my $end = time + $seconds;
