@@ -18,7 +18,8 @@ local evaluate = {}
 ---@field query string
 ---@field def table
 
---- Takes the slot, so that no other generation or process evaluates it too.
+--- Takes the slot, so that no other generation or process evaluates it too. One that lies far ahead
+--- was taken by a clock that has been set back since.
 ---@return boolean taken
 ---@return number missed  slots that nobody took
 ---@return string? off    why the rule is switched off
@@ -27,7 +28,7 @@ local function claim(engine, job, slot)
   return store:relaxed(function()
     local row = store:row('select claimed_at from signals where name = ?', job.name)
     local before = row and row.claimed_at or 0
-    if before >= slot then return false, 0 end
+    if before >= slot and before <= slot + job.every then return false, 0 end
     store:exec([[insert into signals (name, claimed_at, claimed_by) values (?1, ?2, ?3)
       on conflict (name) do update set claimed_at = ?2, claimed_by = ?3]], job.name, slot,
       engine.process)
@@ -36,11 +37,12 @@ local function claim(engine, job, slot)
   end)
 end
 
---- Keeps the outcome of a slot, unless that of a later one is there.
+--- Keeps the outcome of a slot, unless that of a later one is there: as in claim().
 local function store_outcome(engine, job, slot, seconds, health, message, state)
   engine.store:exec([[update signals set evaluated_at = ?, health = ?, error = ?, seconds = ?,
-    state = coalesce(?, state) where name = ? and evaluated_at < ?]], slot, health, message,
-    seconds, state and json.encode(state) or nil, job.name, slot)
+    state = coalesce(?, state) where name = ? and (evaluated_at < ? or evaluated_at > ?)]], slot,
+    health, message, seconds, state and json.encode(state) or nil, job.name, slot,
+    slot + job.every)
 end
 
 local function read_state(engine, job)

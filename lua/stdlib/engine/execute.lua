@@ -15,7 +15,6 @@ local registry = require 'actions.registry'
 
 local execute = {}
 
-local LEASE = 180 -- seconds for which nobody else looks at a plan whose step is under way
 local LOOKS = 2   -- verifications pass when this many looks in a row are good
 
 local function set_incident(engine, p, state)
@@ -128,6 +127,7 @@ local function look(engine, p, position, action, row)
     progress = { deadline = clock.now() + args.within, good = 0 }
     write_intent(engine, p, position, 'forward', action, 'verify', progress)
   end
+  progress.deadline = math.min(progress.deadline, clock.now() + args.within) -- clocks go back
   local vector, failure = engine.source:query(args.query, nil)
   local good, words = registry.get('verify').judge(args, vector, failure)
   progress.good, progress.message = good and progress.good + 1 or 0, words
@@ -182,7 +182,7 @@ local function begin(engine, p)
   end
   return engine.store:transaction(function()
     local begun = plans.move(engine, p.id, 'approved', 'executing',
-      { due_at = clock.now() + LEASE })
+      { due_at = clock.now() + plans.LEASE })
     if begun then set_incident(engine, p, 'mitigating') end
     return begun
   end)
@@ -192,7 +192,7 @@ end
 --- the generation before this one still waits for its answer.
 local function settle(engine, p, position, action, row)
   if row.state == 'started' then
-    if clock.now() - row.started_at < LEASE then return end
+    if math.abs(clock.now() - row.started_at) < plans.LEASE then return end
     local outcome = { result = 'unknown', message = 'no end of it was seen' }
     write_outcome(engine, p, position, 'forward', action, outcome)
     row = { state = 'unknown', outcome = json.encode(outcome) }
@@ -235,7 +235,7 @@ end
 function execute.step(engine, p)
   if engine.stopping then return end
   if p.state == 'approved' and not begin(engine, p) then return end
-  if p.state == 'executing' then plans.set_due(engine.store, p.id, clock.now() + LEASE) end
+  if p.state == 'executing' then plans.set_due(engine.store, p.id, clock.now() + plans.LEASE) end
   p.state = 'executing'
   for position, action in ipairs(p.actions) do
     if engine.stopping then return plans.set_due(engine.store, p.id, clock.now()) end

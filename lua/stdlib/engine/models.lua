@@ -90,7 +90,7 @@ function models.keeper(store, source)
   ---@return string? message  why there is none at all
   function keeper.get(_, def, vector, now)
     local found = load(def.name, def.model_digest)
-    local age = found and now - found.fitted_at or math.huge
+    local age = found and math.abs(now - found.fitted_at) or math.huge -- clocks go back, too
     local due = age >= def.detector.history.retrain or age >= NEW_SERIES and not knows_all(found,
       vector)
     if not due or busy[def.name] or (retry_at[def.name] or 0) > clock.now() then

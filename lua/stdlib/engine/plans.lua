@@ -10,6 +10,9 @@ local plan = require 'engine.plan'
 
 local plans = {}
 
+--- Seconds for which nobody else looks at a plan whose step is under way; none waits longer.
+plans.LEASE = 180
+
 local function read(row)
   if not row then return nil end
   row.actions = json.decode(row.actions)
@@ -30,10 +33,11 @@ function plans.list(store, limit, state)
   return rows
 end
 
---- Plans that the engine is to look at now.
+--- Plans that the engine is to look at now: those whose time has come, or lies further ahead than
+--- it was ever set, for the clock was set back.
 function plans.due(store, now)
-  local rows = store:rows([[select * from plans where due_at is not null and due_at <= ?
-    and state in ('approved', 'executing') order by due_at]], now)
+  local rows = store:rows([[select * from plans where (due_at <= ? or due_at > ?)
+    and state in ('approved', 'executing') order by due_at]], now, now + plans.LEASE)
   for _, row in ipairs(rows) do read(row) end
   return rows
 end

@@ -183,9 +183,11 @@ end
 
 --- Goes on until stop() is called.
 function Scheduler:loop()
-  local next_sweep = clock.now()
+  local next_sweep, before = clock.now(), 0
   while not self.stopping do
     local now = clock.now()
+    if now < before then self:resume(now) end -- the clock was set back
+    before = now
     local next_due = self:start_due(now)
     if now >= next_sweep or next_sweep > now + SWEEP then -- or the clock was set back
       guarded('the sweep', self.sweep, self)
@@ -208,11 +210,11 @@ end
 
 --- When a job is due first. What the store says was the last slot goes on without a gap: nothing is
 --- evaluated twice, and what fell due in a reload is evaluated at once. A job that was never
---- evaluated, or not for a while, begins with the slot before now, unless the next one is near
---- anyway.
+--- evaluated, or not for a while, or by a clock that has been set back since, begins with the slot
+--- before now, unless the next one is near anyway.
 local function first_due(job, claimed_ms, now_ms)
   local slot = scheduler.slot(job, now_ms)
-  if claimed_ms > 0 then
+  if claimed_ms > 0 and claimed_ms <= now_ms + job.every_ms then
     local due = scheduler.slot(job, claimed_ms) + job.every_ms
     if due >= slot then return due end
   end
@@ -220,11 +222,12 @@ local function first_due(job, claimed_ms, now_ms)
   return next_slot - now_ms > NEAR_MS and slot or next_slot
 end
 
-local function resume(self)
-  local now_ms = ms_of(clock.now())
+--- Finds out when each job is due.
+function Scheduler:resume(now)
+  self.due = heap.new 'due_ms'
   for _, job in ipairs(self.jobs) do
     local row = self.engine.store:row('select claimed_at from signals where name = ?', job.name)
-    job.due_ms = first_due(job, ms_of(row and row.claimed_at or 0), now_ms)
+    job.due_ms = first_due(job, ms_of(row and row.claimed_at or 0), ms_of(now))
     self.due:push(job)
   end
 end
@@ -234,10 +237,9 @@ end
 ---@return table scheduler  :poke(), :stop()
 function scheduler.start(engine)
   local self = setmetatable({ engine = engine, jobs = scheduler.jobs(engine.rules),
-    due = heap.new 'due_ms',
     under_way = 0, stepping = {},
     incidents_of = incidents_of(engine.rules), wake = async.event() }, Scheduler)
-  resume(self)
+  self:resume(clock.now())
   async.spawn(self.loop, self)
   return self
 end

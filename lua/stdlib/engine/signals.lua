@@ -99,6 +99,29 @@ local function quiet(series, ts, def, why)
   end
 end
 
+local TIMES = { 'active_at', 'fired_at', 'resolved_at', 'last_seen', 'keep_firing_since',
+  'firing_from', 'firing_to' }
+
+--- By how much the clock was set back since the state was kept.
+local function set_back(state, ts)
+  local latest = ts
+  for _, series in pairs(state.series or {}) do
+    for _, name in ipairs(TIMES) do latest = math.max(latest, series[name] or ts) end
+  end
+  return latest - ts
+end
+
+--- A series to go on from; its times go back with the clock, so that what has lasted an hour still
+--- has.
+local function copy(before, back)
+  local series = {}
+  for name, value in pairs(before) do series[name] = value end
+  for _, name in ipairs(back > 0 and TIMES or {}) do
+    series[name] = series[name] and series[name] - back
+  end
+  return series
+end
+
 --- The state after an evaluation at ts.
 ---@param state { series: table<string, signals.Series> }
 ---@param def { hold_for: number, keep_firing_for: number, keep_resolved?: number }
@@ -108,7 +131,7 @@ end
 ---@return table state      a new one
 ---@return string? message  two series came to the same labels: then nothing has changed
 function signals.step(state, def, ts, observations, partial)
-  local next_series, seen = {}, {}
+  local next_series, seen, back = {}, {}, set_back(state, ts)
   for _, o in ipairs(observations) do
     local key = label_key(o.labels)
     if seen[key] then
@@ -117,8 +140,7 @@ function signals.step(state, def, ts, observations, partial)
     seen[key] = true
     local before = (state.series or {})[key] or { state = 'inactive', labels = o.labels,
       annotations = {} }
-    local series = {}
-    for name, value in pairs(before) do series[name] = value end
+    local series = copy(before, back)
     remember(series, o, ts, partial)
     if series.condition == 'anomaly' then
       active(series, ts, def.hold_for)
@@ -129,8 +151,7 @@ function signals.step(state, def, ts, observations, partial)
   end
   for key, before in pairs(state.series or {}) do
     if not seen[key] then
-      local series = {}
-      for name, value in pairs(before) do series[name] = value end
+      local series = copy(before, back)
       if not partial then
         series.condition, series.anomaly_score, series.confidence = 'no_data', nil, nil
         series.reason, series.value = 'no data', nil

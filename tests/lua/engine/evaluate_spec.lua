@@ -59,6 +59,15 @@ describe('an evaluation', function()
     assert.equal(1, #w.engine.source.asked)
   end)
 
+  it('takes place again by a clock that was set back', function()
+    local w = world()
+    w.run(ODD, 1000)
+    w.slot = support.START
+    assert.truthy(w.run(FINE))
+    assert.same({ w.slot, w.slot }, { w.row().claimed_at, w.row().evaluated_at })
+    assert.equal('inactive', one(evaluate.read_state(w.engine, w.job)).state)
+  end)
+
   it('counts the slots that nobody took', function()
     local w = world()
     w.run(FINE, 100) -- the first one ever has missed nothing

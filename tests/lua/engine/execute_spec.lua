@@ -564,6 +564,16 @@ describe('after a crash', function()
     assert.equal(1, #w.engine.source.asked)
   end)
 
+  it('a plan goes on although the clock was set back', function()
+    local w = world { request 'one', verify { within = '1m' } }
+    w.engine.source.answers.errors = { { {}, 1 } }
+    w.run(5)
+    w.store:exec('update plans set due_at = due_at + 1e6')
+    w.store:exec [[update actions set outcome = replace(outcome, '"deadline":17', '"deadline":97')]]
+    assert.equal('failed', (w.run(80)))
+    assert.equal(1, #w.sent)
+  end)
+
   it('a verification whose time is over fails with one look', function()
     local w = world { request 'one', verify() }
     journal(w, 1, 'succeeded', nil, PASSED)

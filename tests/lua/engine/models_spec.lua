@@ -117,6 +117,14 @@ describe('baselines', function()
     assert.truthy(get(w, def, both)[label_key { app = 'cart' }])
   end)
 
+  it('are learned anew when the clock was set back by more than the schedule', function()
+    local w, def = world(), signal()
+    get(w, def)
+    w.store:exec('update models set fitted_at = fitted_at + ?', 2 * DAY)
+    get(w, def, nil, models.keeper(w.store, w.source))
+    assert.equal(2, def.fits)
+  end)
+
   it('are learned once, however many ask meanwhile', function()
     local w, def = world(), signal()
     local gate, said = async.event(), {}

@@ -157,6 +157,21 @@ end)
 describe('an evaluation as a whole', function()
   local def = { hold_for = 0, keep_firing_for = 0 }
 
+  it('goes on where it was when the clock is set back', function()
+    local state = {}
+    local function step(ts)
+      state = signals.step(state, { hold_for = 20, keep_firing_for = 0 }, ts, { observation 'A' },
+        false)
+      return only(state).state
+    end
+    assert.same({ 'pending', 'pending' }, { step(100000), step(100010) })
+    assert.same({ 'pending', 'firing' }, { step(510), step(520) })
+    assert.equal('firing', step(100))
+    local series = only(state)
+    assert.same({ 80, 100, 100, nil }, { series.active_at, series.fired_at, series.firing_from,
+      series.firing_to })
+  end)
+
   it('is refused when two series come to the same labels, and changes nothing', function()
     local before = signals.step({}, def, 10, { observation 'A' }, false)
     local twice = { observation 'o', observation 'A' }
