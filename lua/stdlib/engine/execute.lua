@@ -135,7 +135,9 @@ local function look(engine, p, position, action, row)
     write_outcome(engine, p, position, 'forward', action, { result = 'succeeded', message = words })
     return true
   end
-  if clock.now() >= progress.deadline then
+  -- A good look is followed by another, also when time is up: what helped is not undone because the
+  -- program was not there to see it.
+  if not good and clock.now() >= progress.deadline then
     local message = ('verification failed within %s: %s'):format(action.args.within, words)
     write_outcome(engine, p, position, 'forward', action, { result = 'failed', message = message })
     give_up(engine, p, position, action, message)
