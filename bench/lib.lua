@@ -5,6 +5,7 @@ local file = require 'perigee.file'
 local http = require 'http'
 local json = require 'json'
 local process = require 'perigee.process'
+local testing = require 'testing.world'
 
 local lib = {}
 
@@ -22,13 +23,6 @@ end
 --- A figure of which less is better.
 function lib.at_most(what, value, unit, goal, format)
   lib.row(what, (format or '%.1f'):format(value), unit, ('<= %g'):format(goal), value <= goal)
-end
-
-function lib.free_port()
-  local server = assert(http.serve({}, function() return {} end))
-  local port = server:port()
-  server:close()
-  return port
 end
 
 function lib.folder()
@@ -90,7 +84,7 @@ end
 --- perigee run in a folder, with the given rule files. Returns once it is ready.
 ---@param options { folder: string, rules: table<string, string>, source: string, config?: string }
 function lib.perigee(options)
-  local port = lib.free_port()
+  local port = testing.free_port()
   for name, text in pairs(options.rules) do lib.write(options.folder .. '/rules/' .. name, text) end
   lib.write(options.folder .. '/perigee.yaml', ([[
 listen: 127.0.0.1:%d
@@ -119,7 +113,7 @@ function lib.prometheus(folder, target, history, interval)
 global: { scrape_interval: %s }
 scrape_configs: [ { job_name: bench, static_configs: [ { targets: ["%s"] } ] } ]
 ]]):format(interval or '5s', target))
-  local port = lib.free_port()
+  local port = testing.free_port()
   local _, scope = lib.start { 'prometheus', '--config.file=' .. folder .. '/prometheus.yml',
     '--storage.tsdb.path=' .. folder .. '/prometheus', '--storage.tsdb.retention.time=90d',
     ('--web.listen-address=127.0.0.1:%d'):format(port), output = folder .. '/prometheus.log' }

@@ -4,6 +4,7 @@ local async = require 'async'
 local clock = require 'perigee.clock'
 local embedded = require 'perigee.embedded'
 local file = require 'perigee.file'
+local hash = require 'perigee.hash'
 local http = require 'http'
 local process = require 'perigee.process'
 
@@ -27,13 +28,19 @@ function world.get(url)
   return response and response.status == 200 and response.body or nil
 end
 
---- A port of 127.0.0.1 where nobody listens.
+--- A port of 127.0.0.1 where nobody listens. It lies below those that the system gives to
+--- connections, so that none of these takes it before it is used.
 ---@return integer
 function world.free_port()
-  local server = must(http.serve({}, function() return {} end), 'no free port')
-  local port = server:port()
-  server:close()
-  return port
+  for _ = 1, 100 do
+    local port = 10240 + tonumber(hash.random(2), 16) % 22528
+    local server = http.serve({ port = port }, function() return {} end)
+    if server then
+      server:close()
+      return port
+    end
+  end
+  return must(nil, 'no free port')
 end
 
 ---@class testing.World
