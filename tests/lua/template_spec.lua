@@ -153,6 +153,11 @@ describe('template', function()
       assert.equal('the template takes more than 100000 steps', (limit(nested)))
       assert.equal('the template takes more than 100000 steps', (limit(
         '{{ range 10000 }}{{ $x := reReplaceAll "(a|a)*b" "" "aaaaaaaaaaaaaaaaaaaaa" }}{{ end }}')))
+      for _, slow in ipairs { 'title $s', 'toUpper $s', 'js $s', 'printf "%q" $s' } do
+        local text = '{{ $s := reReplaceAll " " "ä" (printf "%%20000d" 1) }}{{ range 10 }}'
+          .. '{{ $x := %s }}{{ end }}'
+        assert.equal('the template takes more than 100000 steps', (limit(text:format(slow))), slow)
+      end
     end)
 
     it('for texts, on the way and in the end', function()

@@ -212,8 +212,9 @@ local JS = {
 
 local function html(_, ...) return (joined(...):gsub('[%z"\'&<>]', HTML)) end
 
-local function js(_, ...)
+local function js(run, ...)
   local s = joined(...)
+  run:charge(#s)
   if not s:find('[%c\\\'"<>&=\x80-\xFF]') then return s end
   local out, at = {}, 1
   while at <= #s do
@@ -279,7 +280,11 @@ local functions = {
   printf = {
     parameters = { 'string' },
     variadic = 'any',
-    call = function(_, text, ...) return format.sprintf(text, { ... }) end,
+    call = function(run, text, ...)
+      local s = format.sprintf(text, { ... })
+      run:charge(#s) -- %q goes character by character
+      return s
+    end,
   },
 }
 

@@ -39,8 +39,12 @@ local function of_number(f)
   }
 end
 
+-- Most walk over the text character by character.
 local function of_text(f)
-  return { parameters = { 'string' }, call = function(_, s) return f(s) end }
+  return { parameters = { 'string' }, call = function(run, s)
+    run:charge(#s)
+    return f(s)
+  end }
 end
 
 -- Go's int64(x): on amd64 what is out of range, or no number, is the least of all.
