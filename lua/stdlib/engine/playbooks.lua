@@ -118,6 +118,20 @@ function playbooks.consider_all(engine)
   for _, incident in ipairs(incidents.active(engine.store)) do consider(engine, incident) end
 end
 
+--- One series that fires. What was refused for its partial data is offered once more when it is
+--- whole, as an incident is.
+local function consider_series(engine, def, series, name)
+  local since = ('%.3f'):format(series.fired_at)
+  local refused = since .. ' partial'
+  local seen = engine.store:row('select value from settings where name = ?', name)
+  if seen and (seen.value == since or seen.value == refused and series.partial) then return end
+  local p = playbooks.make(engine, def, { trigger = 'metric', labels = series.labels,
+    value = series.value, since = clock.text(series.fired_at), time = clock.now() },
+    { target = label_key(series.labels), partial = series.partial })
+  engine.store:exec('insert or replace into settings (name, value) values (?, ?)', name,
+    p and p.gate == 'partial_data' and refused or since)
+end
+
 --- A metric trigger's series: each that fires is a trigger once, from the moment it began to.
 ---@param engine table
 ---@param def table  the playbook
@@ -128,17 +142,7 @@ function playbooks.consider_metric(engine, def, state)
     if series.state ~= 'firing' then
       engine.store:exec('delete from settings where name = ?', name)
     else
-      engine.store:transaction(function()
-        local seen = engine.store:row('select value from settings where name = ?', name)
-        local since = ('%.3f'):format(series.fired_at)
-        if seen and seen.value == since then return end
-        playbooks.make(engine, def, { trigger = 'metric', labels = series.labels,
-          value = series.value,
-          since = clock.text(series.fired_at), time = clock.now() },
-          { target = label_key(series.labels), partial = series.partial })
-        engine.store:exec('insert or replace into settings (name, value) values (?, ?)', name,
-          since)
-      end)
+      engine.store:transaction(function() consider_series(engine, def, series, name) end)
     end
   end
 end

@@ -277,9 +277,13 @@ describe('a metric as a trigger', function()
     assert.equal(2, #all(engine))
   end)
 
-  it('does not act on partial data', function()
+  it('does not act on partial data, and is asked once more when it is whole', function()
     local engine = world(METRIC)
-    consider(engine, series('shop', { partial = true }))
-    assert.equal('blocked', last(engine).state)
+    local since = clock.now()
+    for _ = 1, 3 do consider(engine, series('shop', { partial = true, fired_at = since })) end
+    assert.same({ 1, 'blocked' }, { #all(engine), last(engine).state })
+    for _ = 1, 3 do consider(engine, series('shop', { fired_at = since })) end
+    assert.equal(2, #all(engine))
+    assert.not_equal('partial_data', last(engine).gate)
   end)
 end)
