@@ -13,6 +13,10 @@ function async.spawn(f, ...) return task.spawn(f, ...) end
 ---@param seconds number
 function async.sleep(seconds) return task.sleep(seconds) end
 
+--- Lets whoever else uses the loop have a turn. Unlike a sleep it needs no time to pass, so it
+--- ends while the clock is virtual, too.
+function async.turn() task.spawn(function() end):await() end
+
 --- What tasks can wait for and others set: :wait([seconds]), :set(), :clear().
 function async.event() return task.event() end
 

@@ -1,5 +1,6 @@
 --- One evaluation of one signal: claim the slot, ask, judge, step, keep. Nothing of it lives in
 --- memory between two evaluations, so a reload or a crash may come at any moment.
+local async = require 'async'
 local clock = require 'perigee.clock'
 local faults = require 'engine.faults'
 local json = require 'perigee.json'
@@ -10,6 +11,8 @@ local signals = require 'engine.signals'
 local types = require 'detectors.types'
 
 local evaluate = {}
+
+local TURN = 0.02 -- seconds of CPU time after which whoever else uses the loop has a turn
 
 ---@class Job  what is evaluated on a grid: a signal, or a playbook's metric trigger
 ---@field name string      unique among both
@@ -111,8 +114,12 @@ end
 local function judge_all(engine, def, vector, slot)
   local models, why = {}, nil
   if def.detector.fit then models, why = engine.models:get(def, vector, slot) end
-  local observations = {}
+  local observations, began = {}, clock.cpu()
   for i, sample in ipairs(vector) do
+    if clock.cpu() - began > TURN then -- a rule's own function for each of many series
+      async.turn()
+      began = clock.cpu()
+    end
     local verdict, fault = judge(def, models, why, sample)
     if fault then return nil, fault end
     observations[i] = observe(engine, def, sample, verdict, slot)

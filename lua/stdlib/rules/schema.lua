@@ -13,6 +13,7 @@ local schema = {}
 local LABEL = '^[%a_][%w_]*$'
 
 local MAX_SAMPLES = 100000 -- of a history
+local MAX_REASON = 1000    -- bytes: one is kept for each series
 
 schema.TRUST = { 'auto', 'human_approve', 'recommend', 'manual_only' } -- by power, from the most
 
@@ -128,8 +129,12 @@ local function own_verdict(result, value)
     and confidence <= 100) then
     return nil, 'confidence: ' .. check.expected('a number from 0 to 100', confidence)
   end
+  local reason = result.reason == nil and 'says the rule' or result.reason
+  if type(reason) ~= 'string' or #reason > MAX_REASON then
+    return nil, ('reason: expected a text of at most %d bytes'):format(MAX_REASON)
+  end
   return { is_anomaly = result.is_anomaly, anomaly_score = score or (result.is_anomaly and 1 or 0),
-    confidence = confidence or 100, reason = tostring(result.reason or 'says the rule') }
+    confidence = confidence or 100, reason = reason }
 end
 
 --- A rule's own function as a detector. It is called in its cell, with the value and what is known

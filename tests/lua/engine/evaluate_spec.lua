@@ -1,3 +1,4 @@
+local async = require 'async'
 local clock = require 'perigee.clock'
 local evaluate = require 'engine.evaluate'
 local faults = require 'engine.faults'
@@ -159,6 +160,30 @@ describe('an evaluation without a result', function()
     assert.matches('the detector returned: expected true, false or', w.row().error, 1, true)
   end)
 
+  for returned, words in pairs {
+    ['nil'] = 'expected true, false or {', ['5'] = 'expected true, false or {',
+    ['{}'] = 'expected true, false or {',
+    ['{ is_anomaly = 1 }'] = 'expected true, false or {',
+    ['{ is_anomaly = true, anomaly_score = 0/0 }'] = 'anomaly_score: expected a finite number',
+    ['{ is_anomaly = true, anomaly_score = 1/0 }'] = 'anomaly_score: expected a finite number',
+    ['{ is_anomaly = true, anomaly_score = "1" }'] = 'anomaly_score: expected a finite number',
+    ['{ is_anomaly = true, confidence = 0/0 }'] = 'confidence: expected a number from 0 to 100',
+    ['{ is_anomaly = true, confidence = 101 }'] = 'confidence: expected a number from 0 to 100',
+    ['{ is_anomaly = true, reason = {} }'] = 'reason: expected a text of at most 1000 bytes',
+    ['{ is_anomaly = true, reason = ("x"):rep(1001) }'] =
+      'reason: expected a text of at most 1000 bytes',
+    ['{ is_anomaly = true, reason = "\\xff" }'] = 'the result.reason is a text that is not UTF-8',
+    ['{ is_anomaly = true, more = print }'] = 'the result.more is a function',
+  } do
+    it('of a rule\'s own function that makes no sense is its fault: ' .. returned, function()
+      local w = world(('detector = function() return %s end'):format(returned))
+      assert.is_nil(w.run(ODD))
+      assert.matches('rules%.lua:%d: ', w.row().error)
+      assert.matches(words, w.row().error, 1, true)
+      assert.is_nil(evaluate.read_state(w.engine, w.job).series)
+    end)
+  end
+
   it('begins to count faults anew after a good one', function()
     local w = world [[detector = function(value)
       if value > 1 then error("no idea") end return false end]]
@@ -184,6 +209,26 @@ describe('an evaluation without a result', function()
       assert.matches('rules.lua:2: ', w.row().error, 1, true)
       assert.matches(words, w.row().error, 1, true)
     end
+  end)
+end)
+
+describe('an evaluation of many series', function()
+  after_each(support.tidy)
+
+  it('leaves turns to others, however long the rule\'s own function takes', function()
+    local w = world 'detector = function(value) for _ = 1, 300000 do end return value > 9 end'
+    local answer, turns, over = {}, 0, false
+    for i = 1, 60 do answer[i] = { { app = tostring(i) }, 5 } end
+    local other = async.spawn(function()
+      while not over do
+        turns = turns + 1
+        async.turn()
+      end
+    end)
+    assert.truthy(w.run(answer))
+    over = true
+    other:await()
+    assert.is_true(turns >= 3, turns)
   end)
 end)
 
