@@ -29,6 +29,11 @@ static struct {
 
 static char answer[8 << 20];
 
+static void note_header(void *ud, const char *name, const char *value)
+{
+    if (strcmp(name, "X-Test") == 0) snprintf(ud, sizeof handler.header, "%s", value);
+}
+
 static void on_request(void *ud, struct http_exchange *x)
 {
     static const char *const headers[] = {"Content-Type", "text/plain", "X-A", "b", NULL};
@@ -38,8 +43,7 @@ static void on_request(void *ud, struct http_exchange *x)
     snprintf(handler.path, sizeof handler.path, "%s", http_path(x));
     snprintf(handler.query, sizeof handler.query, "%s", http_query(x));
     snprintf(handler.peer, sizeof handler.peer, "%s", http_peer(x));
-    const char *header = http_header(x, "x-test");
-    snprintf(handler.header, sizeof handler.header, "%s", header != NULL ? header : "none");
+    http_each_header(x, note_header, handler.header);
     const char *body = http_body(x, &handler.body_len);
     memcpy(handler.body, body, handler.body_len);
     if (handler.keeps)
