@@ -35,6 +35,7 @@ void clock_make_virtual(int64_t wall_ms)
     is_virtual = true;
 }
 
+void clock_make_real(void) { is_virtual = false; }
 bool clock_is_virtual(void) { return is_virtual; }
 
 void clock_move_to(int64_t wall_ms)

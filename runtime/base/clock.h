@@ -18,6 +18,7 @@ int64_t clock_thread_cpu_ns(void); /* CPU time of the calling thread, never virt
 void clock_make_virtual(int64_t wall_ms); /* both clocks stand at wall_ms from here on */
 bool clock_is_virtual(void);
 void clock_move_to(int64_t wall_ms); /* virtual only; never backwards */
+void clock_make_real(void);          /* again; timers that were set before stay virtual */
 
 /* RFC 3339 in UTC, "2006-01-02T15:04:05.000Z"; needs CLOCK_TEXT bytes. */
 enum { CLOCK_TEXT = 80 }; /* what the compiler can prove, more than it takes */

@@ -40,6 +40,13 @@ static int l_make_virtual(lua_State *L)
     return 0;
 }
 
+static int l_make_real(lua_State *L) /* make_real(): time goes on again */
+{
+    (void)L;
+    clock_make_real();
+    return 0;
+}
+
 /* advance(seconds): moves virtual time, firing the timers on the way; tasks run once one waits. */
 static int l_advance(lua_State *L)
 {
@@ -52,10 +59,14 @@ static int l_advance(lua_State *L)
 
 int luaopen_perigee_clock(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"now", l_now},   {"monotonic", l_monotonic},       {"cpu", l_cpu},
-        {"text", l_text}, {"make_virtual", l_make_virtual}, {"advance", l_advance},
-        {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"now", l_now},
+                                         {"monotonic", l_monotonic},
+                                         {"cpu", l_cpu},
+                                         {"text", l_text},
+                                         {"make_virtual", l_make_virtual},
+                                         {"make_real", l_make_real},
+                                         {"advance", l_advance},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

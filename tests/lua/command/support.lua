@@ -16,7 +16,7 @@ local scheduler = require 'engine.scheduler'
 
 local support = { daemon = daemon }
 
-local PROGRAM = assert(os.getenv 'PERIGEE', 'PERIGEE is the path of the program')
+local PROGRAM = file.executable()
 
 --- Runs a command line in an environment of its own.
 ---@param args string[]  env = { "A=b" … } beside PATH
