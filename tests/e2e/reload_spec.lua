@@ -151,6 +151,9 @@ playbook "act" { when = incident "odd", trust = "human_approve", plan = {
       hangup(p, 'ok')
       assert.same(before, known())
     end
+    local last = p:signal('learns').last_evaluation
+    w:wait_for('another look', 10, function() return p:signal('learns').last_evaluation ~= last end)
+    assert.same(before, known())
     local fired = w:wait_for('the hold to end', 10, function()
       return p:signal('waits').series[1].fired_at
     end)
@@ -202,30 +205,57 @@ playbook "act" { when = incident "odd", trust = "human_approve", plan = {
     assert.equal('pending', p:signal('a').state)
   end)
 
-  it('lets an action under way end, and the plan goes on with the new rules', function()
-    local asked = {}
-    local shop = assert(http.serve({}, function(request)
-      asked[#asked + 1] = request.path
-      if #asked == 1 then async.sleep(1.5) end
-      return {}
-    end))
-    local url = ('http://127.0.0.1:%d/'):format(shop:port())
-    local p = perigee({ ['a.lua'] = signal 'a', ['act.lua'] = ([[
+  describe('while an action is under way', function()
+    local asked, shop, url
+    before_each(function()
+      asked = {}
+      shop = assert(http.serve({}, function(request)
+        asked[#asked + 1] = request.path
+        if #asked == 1 then async.sleep(1.5) end
+        return {}
+      end))
+      url = ('http://127.0.0.1:%d/'):format(shop:port())
+    end)
+    after_each(function() shop:close() end)
+
+    local GUARDRAILS <const> = 'guardrails: { dry_run: false, http: [ { url_prefix: "%s" } ] }'
+    --- Perigee in the middle of the first of two actions.
+    local function acting()
+      local p = perigee({ ['a.lua'] = signal 'a', ['act.lua'] = ([[
 incident "odd" { signals = { "a" }, min_signals = 1 }
 playbook "act" { when = incident "odd", trust = "auto", plan = {
   http.request { method = "POST", url = "%sone" },
-  http.request { method = "POST", url = "%stwo" } } }]]):format(url, url) }, {
-      config = ('guardrails: { dry_run: false, http: [ { url_prefix: "%s" } ] }'):format(url) })
-    source.values.a = 9
-    w:wait_for('the action', 10, function() return asked[1] end)
-    p:set_rules('b.lua', signal 'b')
-    hangup(p, 'ok')
-    assert.equal(1, #asked)
-    w:wait_for('the end', 10, function()
-      return p:get('/api/v1/plans')[1].state == 'executed'
+  http.request { method = "POST", url = "%stwo" } } }]]):format(url, url) },
+        { config = GUARDRAILS:format(url) })
+      source.values.a = 9
+      w:wait_for('the action', 10, function() return asked[1] end)
+      return p
+    end
+    local function ended(p, state)
+      return w:wait_for('the plan to be ' .. state, 10, function()
+        local found = p:get('/api/v1/plans')[1]
+        return found.state == state and found
+      end)
+    end
+
+    it('lets it end, and the plan goes on', function()
+      local p = acting()
+      p:set_rules('b.lua', signal 'b')
+      hangup(p, 'ok')
+      assert.equal(1, #asked)
+      ended(p, 'executed')
+      assert.same({ '/one', '/two' }, asked)
     end)
-    assert.same({ '/one', '/two' }, asked)
-    shop:close()
+
+    it('lets it end, and the plan goes no further than the new configuration allows', function()
+      local p = acting()
+      p:set_config(GUARDRAILS:format(url .. 'one'))
+      hangup(p, 'ok')
+      local failed = ended(p, 'failed')
+      assert.truthy(failed.reason:find 'stopped before action 2: .*guardrails.http', failed.reason)
+      assert.equal('succeeded', failed.actions[1].state)
+      assert.same({ '/one' }, asked)
+    end)
   end)
 
   it('may change the address that is listened to, but not where the data is', function()
