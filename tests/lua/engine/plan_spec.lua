@@ -54,7 +54,8 @@ describe('plan.actions', function()
   it('takes a list of actions, and nothing else', function()
     assert.same({ 'expected a list of actions, not 5' }, words(5))
     assert.same({ 'expected a list of actions' }, words(nil))
-    assert.same({ 'expected a list of actions, not a table' }, words(post 'http://a'))
+    assert.same({ 'expected a list of actions, not one of them: { … { … } }' },
+      words(post 'http://a'))
     assert.same({ 'expected a list of actions, not a function' },
       words { kind = 'function', id = 1 })
     assert.same({ 'a list of actions has no field "first"' }, words { first = post 'http://a' })
