@@ -92,11 +92,22 @@ function incidents.view(store, incident)
     paged = incident.paged }
 end
 
+--- What the rule's own function says; nil where it fails, says nothing or is switched off.
+local function own_recommendation(engine, def, incident)
+  local store, rule = engine.store, 'incident/' .. def.name
+  if not def.recommend or faults.switched_off(store, rule, def.file_digest) then return nil end
+  local said, fault = def.recommend(incidents.view(store, incident))
+  if fault then
+    faults.add(store, rule, def.file_digest, fault)
+  else
+    faults.clear(store, rule)
+  end
+  return type(said) == 'string' and said or nil
+end
+
 local function recommend(engine, def, incident)
-  local said, fault
-  if def.recommend then said, fault = def.recommend(incidents.view(engine.store, incident)) end
-  if fault then faults.add(engine.store, 'incident/' .. def.name, def.file_digest, fault) end
-  incident.recommendation = type(said) == 'string' and said or default_recommendation(incident)
+  incident.recommendation = own_recommendation(engine, def, incident)
+    or default_recommendation(incident)
 end
 
 local function tell(engine, kind, incident, fields)

@@ -144,6 +144,28 @@ describe('an incident', function()
     end
   end)
 
+  it('does not ask the rule\'s function again after three faults running', function()
+    local w = world()
+    local function open(app, pod)
+      local labels = { namespace = pod, app = app }
+      w.fire('latency', labels)
+      w.fire('errors', labels)
+      for _, i in ipairs(w.active()) do
+        if i.labels.namespace == pod then return i.recommendation end
+      end
+    end
+    assert.equal('Look at errors, latency', open('faulty', 'a'))
+    assert.equal('Look at errors, latency', open('faulty', 'b'))
+    assert.equal('roll back shop, 2 odd', open('shop', 'c')) -- and the count begins anew
+    for i = 1, 3 do open('faulty', 'd' .. i) end
+    assert.equal('Look at errors, latency', open('shop', 'e'))
+    local off = 0
+    for _, kind in ipairs(support.kinds(w.engine)) do
+      if kind == 'rule_switched_off' then off = off + 1 end
+    end
+    assert.equal(1, off)
+  end)
+
   it('counts the signals of another incident for that one too', function()
     local w = world()
     w.fire 'latency'
