@@ -54,7 +54,7 @@ TESTS := $(wildcard tests/c/*/*_test.c)
 TEST_BINARIES := $(TESTS:%.c=$(BUILD)/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps deps-lint deps-fuzz deps-bench test test-c test-lua test-e2e demo bench lint format fuzz install clean
+.PHONY: all deps deps-lint deps-fuzz deps-bench test test-c test-lua test-e2e soak demo bench lint format fuzz install clean
 all: $(BUILD)/perigee
 
 $(BUILD)/perigee: $(OBJECTS)
@@ -103,6 +103,13 @@ test-lua: all
 	@tests/run lua $(BUILD) $(ONLY)
 test-e2e: all $(BUILD)/crash_shim.so
 	@tests/run e2e $(BUILD) $(ONLY)
+
+# The long form of the specs that come short in `make test`: a crash at every point, 1,000 reloads.
+# It tells how far it is, and takes a quarter of an hour.
+SOAKS := crash reload_soak
+soak: deps all $(BUILD)/crash_shim.so
+	@set -e; for spec in $(SOAKS); do SOAK=1 PERIGEE=$(CURDIR)/$(BUILD)/perigee $(BUILD)/perigee lua \
+	  "$$(command -v busted)" --output=plainTerminal --helper=tests/helper.lua tests/e2e/$${spec}_spec.lua; done
 
 demo: deps all
 	@$(BUILD)/perigee demo
