@@ -92,11 +92,21 @@ function incidents.view(store, incident)
     paged = incident.paged }
 end
 
+local MOST_ANOMALIES = 1000 -- that a rule is given: a copy of more is beyond what a cell may hold
+
+--- An incident as it is given to a rule's function: anomaly_count counts all of them, and of a
+--- great many anomalies only the first are there.
+function incidents.event(store, incident)
+  local view = incidents.view(store, incident)
+  view.anomalies = table.move(view.anomalies, 1, math.min(#view.anomalies, MOST_ANOMALIES), 1, {})
+  return view
+end
+
 --- What the rule's own function says; nil where it fails, says nothing or is switched off.
 local function own_recommendation(engine, def, incident)
   local store, rule = engine.store, 'incident/' .. def.name
   if not def.recommend or faults.switched_off(store, rule, def.file_digest) then return nil end
-  local said, fault = def.recommend(incidents.view(store, incident))
+  local said, fault = def.recommend(incidents.event(store, incident))
   if fault then
     faults.add(store, rule, def.file_digest, fault)
   else

@@ -101,7 +101,7 @@ local function consider(engine, incident)
     if def.when.kind == 'incident' and def.when.name == incident.name
       and not incidents.considered(incident, def.name) then
       engine.store:transaction(function()
-        local view = incidents.view(engine.store, incident)
+        local view = incidents.event(engine.store, incident)
         local p = playbooks.make(engine, def,
           { trigger = 'incident', incident = view, labels = view.labels, time = clock.now() },
           { target = incident.group_key, incident_id = incident.id, partial = incident.partial })

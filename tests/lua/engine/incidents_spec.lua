@@ -144,6 +144,23 @@ describe('an incident', function()
     end
   end)
 
+  it('says what the rule recommends also when thousands of series are odd', function()
+    local w = world((RULES:gsub('group_by = {[^}]*}', 'group_by = {}')))
+    for _, signal in ipairs { 'errors', 'latency' } do
+      local series = {}
+      for i = 1, 2000 do
+        local labels = { app = 'shop', pod = 'shop-' .. i, node = 'n', zone = 'z', team = 't' }
+        series[label_key(labels)] = { labels = labels, state = 'firing', value = 9,
+          firing_from = clock.now(), reason = 'odd', anomaly_score = 9, confidence = 99 }
+      end
+      w.engine.store:exec('insert into signals (name, state, health) values (?, ?, ?)', signal,
+        json.encode { series = series }, 'ok')
+    end
+    incidents.converge(w.engine, w.engine.rules.incidents.degraded)
+    assert.equal('roll back of the declaration, 4000 odd', w.active()[1].recommendation)
+    assert.equal(4000, #w.active()[1].anomalies)
+  end)
+
   it('does not ask the rule\'s function again after three faults running', function()
     local w = world()
     local function open(app, pod)
