@@ -111,6 +111,7 @@ static int prepare(struct store *s, const char *sql, sqlite3_stmt **out, struct 
 int store_open(struct store **out, const char *path, const char *sql, size_t sql_len, struct err *e)
 {
     struct store *s = xcalloc(1, sizeof *s);
+    struct err why = {0};
     int rc = sqlite3_open_v2(
         path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK) {
@@ -125,12 +126,12 @@ int store_open(struct store **out, const char *path, const char *sql, size_t sql
     rc = run(s,
              "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
              "PRAGMA trusted_schema = OFF; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY",
-             e);
-    if (rc == 0) rc = migrate(s, sql, sql_len, e);
-    if (rc == 0) rc = prepare(s, "ROLLBACK", &s->rollback, e);
+             &why);
+    if (rc == 0) rc = migrate(s, sql, sql_len, &why);
+    if (rc == 0) rc = prepare(s, "ROLLBACK", &s->rollback, &why);
     if (rc < 0) {
         store_close(s);
-        return rc;
+        return err_set(e, rc, "%s: %s", path, why.text);
     }
     *out = s;
     return 0;
