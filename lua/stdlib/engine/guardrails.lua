@@ -49,7 +49,9 @@ function guardrails.set_kill_switch(engine, on, who)
   if on then return switch_on(engine, who) end
   audit.append(engine.store, 'kill_switch', { on = false, who = who })
   os.remove(guardrails.kill_file(engine.config))
-  log.warn('the kill switch is off', { who = who })
+  local still = guardrails.killed(engine.config)
+  log.warn(still and 'the kill switch stays on' or 'the kill switch is off',
+    { who = who, reason = still })
   return true
 end
 
