@@ -80,6 +80,20 @@ alertmanager: { url: "http://127.0.0.1:1", bearer_token_file: not-there }]])
     assert.truthy(err:find('cannot listen on 127.0.0.1', 1, true), err)
   end)
 
+  it('that cannot keep its data says which file it is', function()
+    local p = perigee { ['a.lua'] = SIGNAL }
+    w:write('perigee/broken/perigee.db', ('no database '):rep(1000))
+    local common = p.common
+    for folder, words in pairs { ['./perigee.yaml/x'] = 'cannot make folder',
+      ['./broken'] = '/perigee/broken/perigee.db: ' } do
+      p.common = common:gsub('data_dir: [^\n]+', 'data_dir: ' .. folder)
+      p:set_config()
+      local status, _, err = p:fail()
+      assert.equal(3, status)
+      assert.truthy(err:find(words, 1, true), err)
+    end
+  end)
+
   it('is the only one on its data', function()
     local p = perigee { ['a.lua'] = SIGNAL }
     p:start()

@@ -70,6 +70,39 @@ describe('a reload', function()
     assert.equal(200, p:request('POST', '/-/reload').status)
   end)
 
+  it('takes the configuration too: tokens, source, log, kill switch', function()
+    local p = perigee { ['a.lua'] = signal 'a' }
+    w:write('perigee/token-anna', 'a-new-token-0123456789\n')
+    hangup(p, 'ok')
+    assert.equal(401, p:request('GET', '/api/v1/signals', nil, 'anna').status)
+    p.tokens.anna = 'a-new-token-0123456789'
+    assert.equal(200, p:request('GET', '/api/v1/signals', nil, 'anna').status)
+
+    local other = fake.serve()
+    p.common = p.common:gsub('url: "[^"]+"', ('url: "%s"'):format(other.url))
+    p:set_config 'guardrails: { kill_switch: true }\nlog: { format: json }\n'
+    hangup(p, 'ok')
+    w:wait_for('the new source to be asked', 10, function() return #other.asked > 0 end)
+    local status, out = p:cli('admin', 'kill', 'off')
+    assert.same({ 1, 'the kill switch is on: guardrails.kill_switch is on\n' }, { status, out })
+    assert.truthy(p:log():find('{"ts":"[^\n]+"msg":"the kill switch stays on"'))
+    other.close()
+  end)
+
+  it('that comes while another is under way is not lost', function()
+    local p = perigee { ['a.lua'] = signal 'a' }
+    for round = 1, 30 do
+      p:set_rules('a.lua', signal('a' .. round))
+      p.child:kill(1)
+      async.sleep(0.003)
+    end
+    w:wait_for('the last of them', 10, function() return p:signal 'a30' end)
+    assert.equal(1, p:metric 'perigee_config_last_reload_successful')
+    p.child:kill(1)
+    p.child:kill(15)
+    assert.equal(0, p:stop())
+  end)
+
   it('of the same files does nothing', function()
     local p = perigee { ['a.lua'] = signal 'a' }
     local loaded = p:get('/api/v1/status').rules_loaded_at
