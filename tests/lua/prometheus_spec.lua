@@ -286,6 +286,8 @@ describe('prometheus: an answer that is a failure', function()
     why = failed(page)
     assert.equal('unavailable', why.kind)
     assert.matches('answered 502, and text/html; charset=utf%-8 instead of JSON$', why.message)
+    page.status = 429
+    assert.equal('unavailable', failed(page).kind)
   end)
 
   it('asks whether it is a Prometheus where nothing says so', function()
@@ -402,10 +404,15 @@ describe('prometheus: an answer that is a failure', function()
       .. 'Content-Length: 100\r\n\r\n{"status":"success","data":{"resultType":"vec' } do
       local server = raw.serve(bytes, bytes == '' and 'reset' or 'close')
       local vector
+      log.setup('debug', false)
+      log.capture(true)
       vector, why = prometheus.client({ url = server.url }):query 'up'
+      local _, retries = log.capture(false):gsub('request is tried again', '')
+      log.setup('info', false)
       server:close()
       assert.is_nil(vector)
       assert.equal('reset', why.kind)
+      assert.equal(2, retries)
     end
     local server = raw.serve 'not HTTP at all\r\n'
     _, why = prometheus.client({ url = server.url }):query 'up'
