@@ -221,4 +221,43 @@ describe('a rule that runs away', function()
       return p:signal('wrong').condition == 'ok'
     end)
   end)
+
+  it('is refused where it runs away while it is read, and those before it go on', function()
+    local p = perigee { ['good.lua'] = SIGNAL }
+    source.values.x = 1
+    p:start()
+    for name, code in pairs(BOMBS) do
+      p:set_rules(name .. '.lua', '-- reads on and on\n\n' .. code)
+    end
+    local status, _, err = p:cli('admin', 'reload')
+    assert.equal(1, status)
+    for name in pairs(BOMBS) do assert.truthy(err:find(name .. '.lua:3: ', 1, true), err) end
+    local last = p:signal('x').last_evaluation
+    w:wait_for('the next look', 10, function() return p:signal('x').last_evaluation ~= last end)
+    assert.equal(0, p:metric 'perigee_rule_evaluations_missed_total{rule="signal/x"}')
+  end)
+
+  it('in what it recommends or plans, is told, and nothing is done', function()
+    source.values.x = 9
+    local p = perigee { ['act.lua'] = SIGNAL .. [[
+incident "odd" { signals = { "x" }, min_signals = 1,
+  recommend = function() while true do end end }
+playbook "loops" { when = incident "odd", trust = "auto",
+  plan = function() while true do end end }
+playbook "wrong" { when = incident "odd", trust = "auto",
+  plan = function(event) -- what it gives when it is tried out is right
+    return event.incident.anomalies[1].value == 9 and "restart" or {}
+  end }
+]] }
+    p:start()
+    local incident = w:wait_for('the incident', 10, function()
+      return p:get('/api/v1/incidents')[1]
+    end)
+    assert.equal('Look at x', incident.recommendation)
+    w:wait_for('the faults', 10, function()
+      return p:log():find('act.lua:5: ', 1, true) and p:log():find('act.lua:3: ', 1, true)
+        and p:log():find('act.lua:6: the plan is not valid', 1, true)
+    end)
+    assert.same({}, p:get '/api/v1/plans')
+  end)
 end)
