@@ -3,8 +3,11 @@
 #include <string.h>
 
 #include "app/daemon.h"
-#include "app/process_metrics.h"
 #include "app/generation.h"
+#include "app/process_metrics.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/regex.h"
 #include "bindings/bind.h"
 #include "bindings/store.h"
 #include "host/loader.h"
@@ -188,6 +191,11 @@ static int l_libraries(lua_State *L) /* libraries() -> versions by name, as they
     version(L, "libcurl", http_client_library());
     version(L, "libmicrohttpd", http_server_library());
     version(L, "SQLite", store_library());
+    version(L, "cJSON", cJSON_Version());
+    version(L, "OpenSSL", hash_library());
+    char pcre2[REGEX_LIBRARY];
+    regex_library(pcre2);
+    version(L, "PCRE2", pcre2);
     return 1;
 }
 

@@ -33,3 +33,5 @@ bool hash_equal(const void *a, size_t a_len, const void *b, size_t b_len)
 {
     return a_len == b_len && CRYPTO_memcmp(a, b, a_len) == 0;
 }
+
+const char *hash_library(void) { return OpenSSL_version(OPENSSL_VERSION_STRING); }

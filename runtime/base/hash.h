@@ -12,4 +12,6 @@ void hash_random_hex(size_t bytes, char *out); /* 2 * bytes digits and a NUL */
 /* In time that depends on the lengths alone. */
 bool hash_equal(const void *a, size_t a_len, const void *b, size_t b_len);
 
+const char *hash_library(void); /* OpenSSL's version */
+
 #endif

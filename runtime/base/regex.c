@@ -840,3 +840,10 @@ int regex_replace(struct regex *re, const char *s, size_t len, const char *repla
     if (rc == 0 && out->failed) return re->too_long ? -EFBIG : -ENOMEM;
     return rc;
 }
+
+void regex_library(char out[REGEX_LIBRARY])
+{
+    char version[64] = ""; /* and a date */
+    (void)pcre2_config(PCRE2_CONFIG_VERSION, version);
+    snprintf(out, REGEX_LIBRARY, "%.*s", (int)strcspn(version, " "), version);
+}

@@ -37,4 +37,7 @@ int regex_match_full(struct regex *re, const char *s, size_t len);
 int regex_replace(struct regex *re, const char *s, size_t len, const char *replacement,
                   size_t replacement_len, struct text *out);
 
+enum { REGEX_LIBRARY = 32 };
+void regex_library(char out[REGEX_LIBRARY]); /* PCRE2's version */
+
 #endif

@@ -313,9 +313,16 @@ static int l_decode(lua_State *L)
     return lua_pcall(L, 1, 2, 0) == LUA_OK ? 2 : build_failed(L);
 }
 
+static int l_library(lua_State *L) /* library() -> libyaml's version */
+{
+    lua_pushstring(L, yaml_get_version_string());
+    return 1;
+}
+
 int luaopen_perigee_yaml(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"decode", l_decode}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"decode", l_decode}, {"library", l_library}, {NULL, NULL}};
     bind_type(L, DOCUMENT_TYPE, (const luaL_Reg[]){{NULL, NULL}}, l_free);
     luaL_newlib(L, functions);
     return 1;

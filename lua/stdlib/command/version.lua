@@ -1,6 +1,7 @@
 --- `perigee version`: the program's and its libraries' versions.
 local cli = require 'command.cli'
 local daemon = require 'perigee.daemon'
+local yaml = require 'perigee.yaml'
 
 local SPEC = {
   usage = 'version',
@@ -12,6 +13,7 @@ return function(...)
   local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   local libraries = daemon.libraries()
+  libraries.libyaml = yaml.library()
   if values.json then
     cli.print_json { name = 'perigee', version = daemon.version(), libraries = libraries }
     return cli.DONE

@@ -7,7 +7,8 @@ describe('perigee version', function()
     local result = support.run { 'version' }
     assert.same({ 0, '' }, { result.status, result.err })
     assert.matches('^perigee %d+%.%d+%.%d+\n', result.out)
-    for _, name in ipairs { 'Lua', 'libuv', 'libcurl', 'SQLite', 'libmicrohttpd' } do
+    for _, name in ipairs { 'Lua', 'libuv', 'libcurl', 'SQLite', 'libmicrohttpd', 'cJSON',
+      'libyaml', 'OpenSSL', 'PCRE2' } do
       assert.matches('\n  ' .. name .. ' +%d+%.%d+', result.out)
     end
   end)
