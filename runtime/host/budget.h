@@ -25,7 +25,7 @@ enum {
     BUDGET_MEMORY = 16 << 20,  /* what a cell may hold at any time, in bytes */
     BUDGET_STRING = 128 << 10, /* one text: comparing two is one instruction */
     BUDGET_REFUSAL = 20000,    /* instructions that an attempt at more memory costs */
-    BUDGET_DEPTH = 10000       /* calls within calls; some more until it is noticed */
+    BUDGET_DEPTH = 1000        /* calls within calls; some more until it is noticed */
 };
 
 struct budget {

@@ -200,7 +200,7 @@ TEST(no_recursion_goes_deeper_than_it_may)
     assert_spends("local function f() return 1 + f() end while true do pcall(f) end", &plenty,
                   "depth");
     assert_int_equal(run("local function f(n) return n == 0 and 0 or 1 + f(n - 1) end "
-                         "assert(f(5000) == 5000)",
+                         "assert(f(800) == 800)",
                          &plenty),
                      LUA_OK);
 }
