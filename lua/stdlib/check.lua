@@ -264,6 +264,14 @@ local function place(problem)
   return table.concat(steps, '.')
 end
 
+--- A default of one's own: what is done to it is done to it alone.
+local function copy(value)
+  if type(value) ~= 'table' then return value end
+  local out = {}
+  for k, v in pairs(value) do out[k] = copy(v) end
+  return out
+end
+
 --- All options with their defaults, and everything that is wrong with them.
 ---@param options table
 ---@param spec table<string, check.Rule>
@@ -287,7 +295,7 @@ function check.apply(options, spec)
     if options[name] == nil and r.required then
       problems[#problems + 1] = { path = {}, message = ('option "%s" is missing'):format(name) }
     elseif values[name] == nil then
-      values[name] = r.default
+      values[name] = copy(r.default)
     end
   end
   table.sort(problems, function(a, b)

@@ -76,7 +76,7 @@ local SPEC = {
     max_connections = check.number(200, { min = 1, max = 10000, integer = true }),
     max_series = check.number(2000, { min = 1, integer = true }),
     concurrent_queries = check.number(20, { min = 1, max = 1000, integer = true }),
-    rule_cpu = check.number(50, { min = 1, max = 1000 }),
+    rule_cpu = check.number(50, { min = 1, max = 1000, integer = true }),
   }, nil),
 }
 

@@ -14,6 +14,9 @@ local evaluate = {}
 
 local TURN = 0.02 -- seconds of CPU time after which whoever else uses the loop has a turn
 
+-- So many times what one call of a rule's function may take, an evaluation of many series may.
+local CALLS = 20
+
 ---@class Job  what is evaluated on a grid: a signal, or a playbook's metric trigger
 ---@field name string      unique among both
 ---@field rule string      "signal/…" or "playbook/…", as faults and metrics name it
@@ -109,17 +112,35 @@ local function observe(engine, def, sample, verdict, slot)
     annotations = verdict and verdict.is_anomaly and expand_all(def.annotations, data) or nil }
 end
 
+--- Counts the CPU time of an evaluation, and leaves turns to others: a rule's own function is
+--- called for each of many series. Returns a function to call for each, which says when it is too
+--- much.
+local function cpu_meter(engine, def)
+  local most = CALLS * engine.config.limits.rule_cpu
+  local spent, began = 0, clock.cpu()
+  return function(series)
+    local took = clock.cpu() - began
+    if took < TURN then return end
+    spent = spent + 1000 * took
+    if spent > most then
+      local message = 'the evaluation has taken %.0f ms of CPU time for %d series; at most %d ms'
+      return { kind = 'cpu', file = def.file, line = def.line,
+        message = message:format(spent, series, most) }
+    end
+    async.turn()
+    began = clock.cpu()
+  end
+end
+
 ---@return signals.Observation[]? observations
 ---@return table|string? failure  a fault (a table) or words
 local function judge_all(engine, def, vector, slot)
   local models, why = {}, nil
   if def.detector.fit then models, why = engine.models:get(def, vector, slot) end
-  local observations, began = {}, clock.cpu()
+  local observations, too_much = {}, cpu_meter(engine, def)
   for i, sample in ipairs(vector) do
-    if clock.cpu() - began > TURN then -- a rule's own function for each of many series
-      async.turn()
-      began = clock.cpu()
-    end
+    local late = too_much(i - 1)
+    if late then return nil, late end
     local verdict, fault = judge(def, models, why, sample)
     if fault then return nil, fault end
     observations[i] = observe(engine, def, sample, verdict, slot)

@@ -215,19 +215,31 @@ end)
 describe('an evaluation of many series', function()
   after_each(support.tidy)
 
+  it('ends with a fault when it takes too much CPU time for all its series', function()
+    local w = world 'detector = function() for _ = 1, 300000 do end return false end'
+    w.engine.config.limits.rule_cpu = 1
+    local answer = {}
+    for i = 1, 100 do answer[i] = { { app = tostring(i) }, 5 } end
+    assert.is_nil(w.run(answer))
+    assert.matches('rules%.lua:%d+: the evaluation has taken .* of CPU time for %d+ series',
+      w.row().error)
+  end)
+
   it('leaves turns to others, however long the rule\'s own function takes', function()
     local w = world 'detector = function(value) for _ = 1, 300000 do end return value > 9 end'
     local answer, turns, over = {}, 0, false
     for i = 1, 60 do answer[i] = { { app = tostring(i) }, 5 } end
+    w.engine.config.limits.rule_cpu = 1000 -- sanitizers take their time
     local other = async.spawn(function()
       while not over do
         turns = turns + 1
         async.turn()
       end
     end)
-    assert.truthy(w.run(answer))
+    local state = w.run(answer)
     over = true
     other:await()
+    assert.truthy(state, w.row().error)
     assert.is_true(turns >= 3, turns)
   end)
 end)
