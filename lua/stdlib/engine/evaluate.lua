@@ -207,4 +207,13 @@ end
 
 evaluate.read_state = read_state
 
+--- The slots of a job that were begun and finished last; 0 where there is none.
+---@return number claimed_at
+---@return number evaluated_at
+function evaluate.slots(engine, job)
+  local row = engine.store:row('select claimed_at, evaluated_at from signals where name = ?',
+    job.name)
+  return row and row.claimed_at or 0, row and row.evaluated_at or 0
+end
+
 return evaluate

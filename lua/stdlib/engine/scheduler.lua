@@ -110,17 +110,32 @@ local function concerns_incidents(state)
   return false
 end
 
-function Scheduler:evaluate(job, slot)
-  local engine = self.engine
-  local _ <close> = setmetatable({}, { __close = function() job.running = nil end })
-  local state = evaluate.run(engine, job, slot)
-  -- What comes of it is for the generation that is active, by its own rules.
-  if not state or self.stopping then return end
+--- What comes of an evaluation: the trigger of a playbook, or incidents and their plans.
+function Scheduler:conclude(job, state)
   if job.done then
-    job.done(engine, state)
+    job.done(self.engine, state)
   elseif concerns_incidents(state) then
-    for _, def in ipairs(self.incidents_of[job.name] or {}) do incidents.converge(engine, def) end
+    for _, def in ipairs(self.incidents_of[job.name] or {}) do
+      incidents.converge(self.engine, def)
+    end
     self:look_at_plans()
+  end
+end
+
+function Scheduler:evaluate(job, slot)
+  local _ <close> = setmetatable({}, { __close = function() job.running = nil end })
+  local state = evaluate.run(self.engine, job, slot)
+  -- When a reload came meanwhile, the generation that is active now concludes, by its own rules.
+  if state and not self.stopping then self:conclude(job, state) end
+end
+
+--- Concludes what the generation before was still evaluating, once it has.
+function Scheduler:take_over()
+  for _, job in ipairs(self.jobs) do
+    if job.awaited and select(2, evaluate.slots(self.engine, job)) >= job.awaited then
+      job.awaited = nil
+      self:conclude(job, evaluate.read_state(self.engine, job))
+    end
   end
 end
 
@@ -160,6 +175,7 @@ function Scheduler:sweep()
   approvals.expire(engine)
   approvals.supersede(engine)
   self:converge_active()
+  self:take_over()
   self:look_at_plans()
   notify.deliver(engine)
   self:tell_head()
@@ -226,8 +242,9 @@ end
 function Scheduler:resume(now)
   self.due = heap.new 'due_ms'
   for _, job in ipairs(self.jobs) do
-    local row = self.engine.store:row('select claimed_at from signals where name = ?', job.name)
-    job.due_ms = first_due(job, ms_of(row and row.claimed_at or 0), ms_of(now))
+    local claimed, evaluated = evaluate.slots(self.engine, job)
+    job.due_ms = first_due(job, ms_of(claimed), ms_of(now))
+    job.awaited = claimed > evaluated and claimed or nil
     self.due:push(job)
   end
 end

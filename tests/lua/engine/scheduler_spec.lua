@@ -293,6 +293,27 @@ describe('the main job', function()
     assert.same({ { 'mend' }, 'unknown' }, { told, states(w) })
   end)
 
+  it('goes on where a reload came while its signals were evaluated, not with their next slot',
+    function()
+      local text = JOB:format('auto'):gsub('every = "%w+"', 'every = "1h"')
+      local w, gate = world(text, ALLOWED), async.event()
+      http.request = function() return { status = 200, seconds = 0, body = '', headers = {} } end
+      w.source.answers.q1 = function()
+        gate:wait()
+        return { { {}, 5 } }
+      end
+      w.source.answers.q2 = w.source.answers.q1
+      w.store:exec 'delete from signals' -- as if never evaluated
+      w.begin()
+      pass(10)
+      local asked = #w.times.q1 + #w.times.q2
+      w.begin()
+      gate:set()
+      pass(5)
+      w.scheduler:stop()
+      assert.same({ 'executed', asked }, { states(w), #w.times.q1 + #w.times.q2 })
+    end)
+
   it('acts by the rules of now: a generation that is stopped makes no plan any more', function()
     local w, sent = job 'auto'
     local gate = async.event()
