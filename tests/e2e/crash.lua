@@ -1,5 +1,5 @@
---- A perigee that ends where the test wants it to (crash_shim.c), between a source and a target
---- that count what reaches them, and what must be true of it afterwards.
+--- A perigee that ends where the test wants it to (crash_shim.c), and its source, target and
+--- Alertmanager in one, which notes what reaches it.
 local fake = require 'fakes.prometheus'
 local json = require 'json'
 local world = require 'e2e.world'
@@ -38,10 +38,12 @@ guardrails:
   cooldown: 0s
   max_actions_per_hour: 1000
   http: [ { url_prefix: "%s/" } ]
+alertmanager: { url: "%s" }
 ]]
 
 ---@class crash.Patient  one perigee with its source and target
 ---@field reached table<string, integer>  how often each action came to the target
+---@field paged table<string, boolean>    by plan: whether Alertmanager was told
 ---@field on_reach? fun(action: string)
 local Patient = {}
 Patient.__index = Patient
@@ -50,9 +52,13 @@ Patient.__index = Patient
 ---@return crash.Patient
 function crash.new(o)
   local self = setmetatable({ world = world.new(), source = fake.serve(), reached = {},
-    life = 0 }, Patient)
+    paged = {}, life = 0, reloads = 0 }, Patient)
   self.source.values = { latency = 1, errors = 1, cured = o.cured and 1 or 0 }
   function self.source.answer(request)
+    if request.path == '/api/v2/alerts' then
+      for _, alert in ipairs(json.decode(request.body)) do self.paged[alert.labels.plan] = true end
+      return {}
+    end
     local act = request.path:match '^/(%a+/%d)$'
     if not act then return nil end
     self.reached[act] = (self.reached[act] or 0) + 1
@@ -62,7 +68,8 @@ function crash.new(o)
   self.trap = self.world:path 'trap'
   self.rules = RULES:gsub('%u%u%u+', { URL = self.source.url, TRUST = o.trust })
   self.perigee = self.world:configure { source = self.source.url, tokens = { admin = 'admin' },
-    config = CONFIG:format(self.source.url), rules = { ['cure.lua'] = self.rules } }
+    config = CONFIG:format(self.source.url, self.source.url),
+    rules = { ['cure.lua'] = self.rules } }
   return self
 end
 
@@ -138,7 +145,7 @@ end
 
 --- Reads the rules anew, with one more line.
 function Patient:reload()
-  self.reloads = (self.reloads or 0) + 1
+  self.reloads = self.reloads + 1
   self.perigee:set_rules('cure.lua', ('-- %d\n%s'):format(self.reloads, self.rules))
   self.perigee.child:kill(1)
 end
