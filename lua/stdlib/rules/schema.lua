@@ -297,10 +297,10 @@ local function incident(declaration, ctx)
     end
   end
   if #problems == 0 and def.min_signals > n then
-    local message = ('min_signals is %d, more than the number of signals, %d'):format(
-      def.min_signals, n)
-    problems[1] = { path = { declaration.body.min_signals and 'min_signals' or 'signals' },
-      message = message }
+    local set = declaration.body.min_signals ~= nil
+    local message = ('min_signals is %d%s, more than the number of signals, %d'):format(
+      def.min_signals, set and '' or ' unless it is set', n)
+    problems[1] = { path = { set and 'min_signals' or 'signals' }, message = message }
   end
   return def, problems, {}
 end
