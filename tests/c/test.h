@@ -18,6 +18,17 @@
 #define TEST(name) static void name(void **state __attribute__((unused)))
 #define CHECK(name) cmocka_unit_test(name)
 
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+/* How much longer than in an ordinary build all may take. */
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__ ||                                 \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+enum { TEST_SLOW = 50 };
+#else
+enum { TEST_SLOW = 1 };
+#endif
+
 static inline uint64_t xorshift(uint64_t *seed) /* Marsaglia's; *seed not 0 */
 {
     *seed ^= *seed << 13;

@@ -169,7 +169,8 @@ describe('config.read', function()
       .. 'not 0' },
     { 'limits: { concurrent_queries: 1001 }', 'limits.concurrent_queries: expected a whole number '
       .. 'of at least 1 and at most 1000, not 1001' },
-    { 'limits: { rule_cpu: 0.5 }', 'limits.rule_cpu: expected a whole number of at least 1 and at most '
+    { 'limits: { rule_cpu: 0.5 }',
+      'limits.rule_cpu: expected a whole number of at least 1 and at most '
       .. '1000, not 0.5' },
   }
 

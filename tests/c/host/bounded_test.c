@@ -75,22 +75,11 @@ static const char *evaluate(lua_State *L, const char *script)
     return lua_tostring(L, -1);
 }
 
-/* How much longer than in an ordinary build all may take. */
-#ifndef __has_feature
-#define __has_feature(x) 0
-#endif
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__ ||                                 \
-    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-enum { SLOW = 50 };
-#else
-enum { SLOW = 1 };
-#endif
-
 /* 50 ms of a machine on which a million instructions take 4. */
 static double patience(void)
 {
     double loop = run("while true do end").ms;
-    return SLOW * (loop > 4 ? 50 * loop / 4 : 50);
+    return TEST_SLOW * (loop > 4 ? 50 * loop / 4 : 50);
 }
 
 /* -- what there is -- */

@@ -160,8 +160,7 @@ TEST(what_is_held_at_once_has_an_end)
     static const char *const hoards[] = {
         "local t = {} for i = 1, 1e9 do t[i] = {i} end",
         "local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1000) .. i end",
-        "local t = {} while true do pcall(function() for i = 1, 1e9 do t[#t + 1] = {i} end end) "
-        "end",
+        "local t = {} while true do pcall(function() for i = 1, 1e9 do t[i] = {t} end end) end",
     };
     const struct budget_limits limits = {5000000, (size_t)1 << 40, 0};
     for (size_t i = 0; i < COUNT(hoards); i++) {

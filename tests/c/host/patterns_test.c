@@ -217,17 +217,6 @@ static int l_open(lua_State *L)
     return 0;
 }
 
-/* How much longer than in an ordinary build all may take. */
-#ifndef __has_feature
-#define __has_feature(x) 0
-#endif
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__ ||                                 \
-    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-enum { SLOW = 50 };
-#else
-enum { SLOW = 1 };
-#endif
-
 /* CPU time of a script under a budget of a million instructions, and whether that was spent. */
 static double run(const char *script, bool *spent)
 {
@@ -284,7 +273,7 @@ TEST(every_pattern_bomb_ends_when_the_budget_does)
     };
     bool spent;
     double loop = run("while true do end", &spent); /* 4 ms; under valgrind more */
-    double limit = SLOW * (loop > 4 ? 50 * loop / 4 : 50);
+    double limit = TEST_SLOW * (loop > 4 ? 50 * loop / 4 : 50);
     for (size_t i = 0; i < COUNT(bombs); i++) {
         double ms = run(bombs[i], &spent);
         if (getenv("V") != NULL) print_message("%7.1f ms  %s\n", ms, bombs[i]);

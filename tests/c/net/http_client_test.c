@@ -259,10 +259,10 @@ static char large[400000]; /* an answer larger than any limit */
 
 TEST(a_body_beyond_the_limit_is_refused_however_it_comes)
 {
-    static const char *const heads[] = {"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n",
-                                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-                                        "493e0\r\n",
-                                        "HTTP/1.1 200 OK\r\n\r\n"};
+    static const char *const heads[] = {
+        "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n493e0\r\n",
+        "HTTP/1.1 200 OK\r\n\r\n"};
     for (size_t i = 0; i < 3; i++) {
         size_t n = (size_t)snprintf(large, sizeof large, "%s", heads[i]);
         memset(large + n, 'x', 300000);

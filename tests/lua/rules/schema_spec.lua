@@ -128,7 +128,8 @@ describe('an incident is told what is wrong with', function()
     ['signals = "a"'] = 'r.lua:3:1: incident "i": signals: expected a list, not "a"',
     ['signals = { a = "a" }'] = 'r.lua:3:1: incident "i": signals: expected a list, not a table',
     ['signals = { "a" }'] =
-      'r.lua:3:1: incident "i": signals: min_signals is 2 unless it is set, more than the number of signals, 1',
+      'r.lua:3:1: incident "i": signals: min_signals is 2 unless it is set, more than the number '
+      .. 'of signals, 1',
     ['signals = { "a", 5 }'] = 'r.lua:3:18: incident "i": signals[2]: expected a text, not 5',
     ['signals = { "a", "a" }, min_signals = 1'] =
       'r.lua:3:18: incident "i": signals[2]: "a" is there twice',
