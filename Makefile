@@ -63,7 +63,7 @@ endif
 TEST_BINARIES := $(TESTS:%.c=$(BUILD)/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps deps-lint deps-fuzz deps-bench test test-c test-lua test-e2e soak demo bench lint format fuzz install clean
+.PHONY: all deps deps-lint deps-fuzz deps-bench test test-c test-lua test-e2e soak demo bench lint fuzz install clean
 all: $(BUILD)/perigee
 
 $(BUILD)/perigee: $(OBJECTS)
