@@ -94,7 +94,7 @@ deps-lint deps-fuzz deps-bench:
 $(BUILD)/runtime.a: $(filter-out $(BUILD)/runtime/app/main.o,$(OBJECTS))
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(TEST_BINARIES): $(BUILD)/%: %.c $(BUILD)/runtime.a tests/c/test.h
+$(TEST_BINARIES): $(BUILD)/%: %.c $(BUILD)/runtime.a $(wildcard tests/c/*.h)
 	@echo "  cc   $<"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/runtime.a -lcmocka $(LDLIBS)

@@ -1,5 +1,4 @@
-/* test.h - what every C test needs: cmocka, names that are sentences, seeded numbers, folders, and
- * an allocator that fails when told to. */
+/* test.h - what every C test needs: cmocka, names that are sentences, seeded numbers, folders. */
 #ifndef TESTS_C_TEST_H
 #define TESTS_C_TEST_H
 
@@ -64,25 +63,6 @@ static inline int test_open_files(void)
     while (readdir(folder) != NULL) n++;
     closedir(folder);
     return n;
-}
-
-/* A Lua allocator that fails from the left-th growing allocation on: run a script with left = 0, 1,
- * 2, … until it succeeds, and every allocation has failed once. */
-struct test_heap {
-    size_t used;
-    long left; /* < 0: none fails */
-};
-
-static inline void *test_heap_alloc(void *ud, void *p, size_t old, size_t new)
-{
-    struct test_heap *h = ud;
-    if (p == NULL) old = 0; /* then it is a type tag, not a size */
-    if (new > old && h->left == 0) return NULL;
-    if (new > old && h->left > 0) h->left--;
-    h->used += new - old;
-    if (new > 0) return realloc(p, new);
-    free(p);
-    return NULL;
 }
 
 #endif

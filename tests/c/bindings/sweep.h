@@ -7,7 +7,7 @@
 #ifndef TESTS_C_BINDINGS_SWEEP_H
 #define TESTS_C_BINDINGS_SWEEP_H
 
-#include "tests/c/test.h"
+#include "tests/c/heap.h"
 
 #include <stdbool.h>
 

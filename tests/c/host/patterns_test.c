@@ -1,4 +1,4 @@
-#include "tests/c/test.h"
+#include "tests/c/heap.h"
 #include "host/patterns.h"
 
 #include <lauxlib.h>
@@ -318,21 +318,7 @@ static int l_searches(lua_State *L)
     return 0;
 }
 
-TEST(no_allocation_that_fails_leaks)
-{
-    int rc = LUA_ERRMEM;
-    for (long left = 0; rc != LUA_OK; left++) {
-        struct test_heap heap = {0, -1};
-        lua_State *L = lua_newstate(test_heap_alloc, &heap);
-        assert_non_null(L);
-        heap.left = left;
-        lua_pushcfunction(L, l_searches);
-        rc = lua_pcall(L, 0, 0, 0);
-        if (rc != LUA_OK && rc != LUA_ERRMEM) fail_msg("%s", lua_tostring(L, -1));
-        lua_close(L);
-        assert_int_equal(heap.used, 0);
-    }
-}
+TEST(no_allocation_that_fails_leaks) { test_heap_sweep(l_searches); }
 
 int main(void)
 {

@@ -1,4 +1,4 @@
-#include "tests/c/test.h"
+#include "tests/c/heap.h"
 #include "host/transfer.h"
 
 #include <lauxlib.h>
