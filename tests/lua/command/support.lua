@@ -1,18 +1,12 @@
 --- What the specs of commands share: the program itself, run as in a shell, and a service for it to
 --- talk to.
 local daemon = require 'fakes.daemon' -- before what requires the real one
-local clock = require 'perigee.clock'
 local engine_support = require 'lua.engine.support'
-local evaluate = require 'engine.evaluate'
 local file = require 'perigee.file'
 local http = require 'http'
-local incidents = require 'engine.incidents'
 local json = require 'json'
-local playbooks = require 'engine.playbooks'
-local plans = require 'engine.plans'
 local process = require 'perigee.process'
 local routes = require 'server.routes'
-local scheduler = require 'engine.scheduler'
 
 local support = { daemon = daemon }
 
@@ -70,15 +64,7 @@ function support.with_service(f)
 
   --- The signal fires, an incident opens, and its plan waits for a person: both of them.
   function world.go_wrong()
-    engine.source.answers.q = { { { app = 'shop' }, 5 } }
-    local job = scheduler.jobs(engine.rules)[1]
-    for _ = 1, 2 do
-      clock.advance(10)
-      evaluate.run(engine, job, clock.now())
-    end
-    incidents.converge(engine, engine.rules.incidents.slow)
-    playbooks.consider_all(engine)
-    return incidents.active(engine.store)[1], plans.list(engine.store, 1)[1]
+    return engine_support.go_wrong(engine, engine.rules.incidents.slow)
   end
 
   function world.run(args)

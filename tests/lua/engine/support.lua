@@ -4,10 +4,15 @@ local async = require 'async'
 local check = require 'check'
 local clock = require 'perigee.clock'
 local config = require 'config'
+local evaluate = require 'engine.evaluate'
 local file = require 'perigee.file'
+local incidents = require 'engine.incidents'
 local load_rules = require 'rules.load'
 local log = require 'log'
 local models = require 'engine.models'
+local playbooks = require 'engine.playbooks'
+local plans = require 'engine.plans'
+local scheduler = require 'engine.scheduler'
 local store = require 'perigee.store'
 
 local support = {}
@@ -137,6 +142,21 @@ function support.kinds(engine)
     out[i] = record.kind
   end
   return out
+end
+
+--- The query `q` gives an odd value twice: its signal fires, the incident opens, and what its
+--- playbook plans is there.
+---@return table incident, table plan
+function support.go_wrong(engine, incident)
+  engine.source.answers.q = { { { app = 'shop' }, 5 } }
+  local job = scheduler.jobs(engine.rules)[1]
+  for _ = 1, 2 do
+    clock.advance(10)
+    evaluate.run(engine, job, clock.now())
+  end
+  incidents.converge(engine, incident)
+  playbooks.consider_all(engine)
+  return incidents.active(engine.store)[1], plans.list(engine.store, 1)[1]
 end
 
 return support

@@ -6,7 +6,6 @@ local file = require 'perigee.file'
 local guardrails = require 'engine.guardrails'
 local incidents = require 'engine.incidents'
 local json = require 'perigee.json'
-local playbooks = require 'engine.playbooks'
 local plans = require 'engine.plans'
 local routes = require 'server.routes'
 local scheduler = require 'engine.scheduler'
@@ -53,15 +52,7 @@ local function world(set)
 
   --- Two evaluations make the signal fire and the incident open; its plan waits.
   function w.go_wrong()
-    engine.source.answers.q = { { { app = 'shop' }, 5 } }
-    local job = scheduler.jobs(engine.rules)[1]
-    for _ = 1, 2 do
-      clock.advance(10)
-      evaluate.run(engine, job, clock.now())
-    end
-    incidents.converge(engine, engine.rules.incidents.odd)
-    playbooks.consider_all(engine)
-    return incidents.active(engine.store)[1], plans.list(engine.store, 1)[1]
+    return support.go_wrong(engine, engine.rules.incidents.odd)
   end
   return w
 end
