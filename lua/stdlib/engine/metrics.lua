@@ -47,7 +47,7 @@ return {
   dry_run = gauge('dry_run', '1 while actions are only told of.'),
   models = counter('model_fits_total', 'Baselines learned, by outcome.', 'outcome'),
   internal_errors = counter('internal_errors_total',
-  'Errors of the program itself, or of its disk.', 'doing'),
+    'Errors of the program itself, or of its disk.', 'doing'),
   audit_records = gauge('audit_records', 'Records in the audit trail.'),
   audit_head = gauge('audit_head_info', 'The head of the audit trail.', 'hash'),
   expose = metrics.expose,
