@@ -69,9 +69,9 @@ end
 function World:start_perigee()
   self.token = hash.random(16)
   self:write('token', self.token .. '\n')
-  local config = embedded.get('examples/shop/perigee.yaml')
-    :gsub('9747', tostring(self.ports.perigee)):gsub('9090',
-      tostring(self.ports.prometheus)):gsub('8080', tostring(self.ports.shop))
+  local ports = { ['9747'] = self.ports.perigee, ['9090'] = self.ports.prometheus,
+    ['8080'] = self.ports.shop }
+  local config = embedded.get 'examples/shop/perigee.yaml':gsub('%d+', ports) -- whole numbers only
   self:write('perigee.yaml', config)
   self:write_rules 'auto'
   self.perigee = self:start('perigee', { self.program, 'run', '-c', self:path 'perigee.yaml' })
