@@ -61,7 +61,7 @@ TESTS := $(wildcard tests/c/*/*_test.c)
 TEST_BINARIES := $(TESTS:%.c=$(BUILD)/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps deps-lint deps-fuzz deps-bench test test-c test-lua test-e2e soak demo bench lint fuzz install clean
+.PHONY: all deps deps-lint deps-fuzz deps-bench test test-c test-lua test-e2e soak demo bench parity lint fuzz install clean
 all: $(BUILD)/perigee
 
 $(BUILD)/perigee: $(OBJECTS)
@@ -121,9 +121,14 @@ soak: deps all $(BUILD)/crash_shim.so
 demo: deps all
 	@$(BUILD)/perigee demo
 
-# The figures of docs/performance.md, measured here and now, with the machine's load beside them.
-bench: deps-bench all
+# The figures of docs/performance.md, measured here and now, with the machine's load beside them. In
+# short (BENCH_SHORT=1) peers that are not there are not installed: their figures are "not measured".
+bench: $(if $(BENCH_SHORT),,deps-bench) all
 	@$(BUILD)/perigee lua bench/run.lua $(ONLY)
+
+# Ours against scikit-learn, Prophet and XGBoost, on the data beside this folder.
+parity: deps-bench all
+	@tests/parity/run $(BUILD) $(ONLY)
 
 lint: deps-lint
 	@tests/lint/run
