@@ -14,6 +14,7 @@ const luaL_Reg bind_modules[] = {
     {"perigee.json", luaopen_perigee_json},
     {"perigee.log", luaopen_perigee_log},
     {"perigee.matrix", luaopen_perigee_matrix},
+    {"perigee.measures", luaopen_perigee_measures},
     {"perigee.metrics", luaopen_perigee_metrics},
     {"perigee.moments", luaopen_perigee_moments},
     {"perigee.process", luaopen_perigee_process},

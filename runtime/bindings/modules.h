@@ -15,6 +15,7 @@ int luaopen_perigee_http_server(lua_State *L);
 int luaopen_perigee_json(lua_State *L);
 int luaopen_perigee_log(lua_State *L);
 int luaopen_perigee_matrix(lua_State *L);
+int luaopen_perigee_measures(lua_State *L);
 int luaopen_perigee_metrics(lua_State *L);
 int luaopen_perigee_moments(lua_State *L);
 int luaopen_perigee_process(lua_State *L);

@@ -9,6 +9,7 @@
 #define realloc sweep_realloc
 #include "runtime/kernels/calendar.c"
 #include "runtime/kernels/matrix.c"
+#include "runtime/kernels/measures.c"
 #undef malloc
 #undef calloc
 #undef realloc
@@ -44,6 +45,14 @@ static const char matrix[] =
     "assert(#b:to_rows() == b.rows and b:column 'd'[2] == 4)";
 TEST(matrix_survives_lua_without_memory) { sweep_lua(matrix, 10); }
 TEST(matrix_survives_c_without_memory) { sweep_c(matrix, 20); }
+
+static const char measures[] =
+    "local m = require 'perigee.measures' arm()\n"
+    "local r = m.of({0, 1, false}, {0.2, 0.7, 1})\n"
+    "assert(r:auc() == 1 and #r:bins(2, 'count') == 2 and r:at(0.5).true_positives == 1)\n"
+    "assert(m.by_episodes({1, 2, 3}, {1, 1, 1}, 9, 1) < 1 and m.episodes({1}, nil, nil, 0) == 1)";
+TEST(measures_survive_lua_without_memory) { sweep_lua(measures, 10); }
+TEST(measures_survive_c_without_memory) { sweep_c(measures, 2); }
 
 TEST(every_failed_allocation_while_reading_csv_is_survived)
 {
@@ -115,6 +124,8 @@ int main(void)
         CHECK(calendar_survives_c_without_memory),
         CHECK(matrix_survives_lua_without_memory),
         CHECK(matrix_survives_c_without_memory),
+        CHECK(measures_survive_lua_without_memory),
+        CHECK(measures_survive_c_without_memory),
         CHECK(every_failed_allocation_while_reading_csv_is_survived),
         CHECK(read_csv_survives_lua_without_memory),
         CHECK(a_state_may_be_closed_while_a_thread_reads),
