@@ -2,12 +2,10 @@
 #include "bindings/matrix.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "bindings/bind.h"
 #include "bindings/modules.h"
@@ -311,42 +309,13 @@ static void job_free(struct job *job)
     free(job);
 }
 
-/* All of a regular file, on a thread. 0, or -errno with e. */
-static int read_file(const char *path, char **data, size_t *len, const atomic_bool *cancel,
-                     struct err *e)
-{
-    struct stat st;
-    int rc = 0,
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold us here */
-    if (fd < 0) return err_sys(e, -errno, "cannot read %s", path);
-    *len = 0;
-    if (fstat(fd, &st) < 0)
-        rc = err_sys(e, -errno, "cannot read %s", path);
-    else if (!S_ISREG(st.st_mode))
-        rc = err_set(e, -EINVAL, "cannot read %s: it is no regular file", path);
-    else if (st.st_size > READ_LIMIT)
-        rc = err_set(e, -EFBIG, "cannot read %s: larger than 1 GiB", path);
-    else if ((*data = malloc((size_t)st.st_size + 1)) == NULL)
-        rc = err_set(e, -ENOMEM, "not enough memory");
-    ssize_t n = 1;
-    while (rc == 0 && n > 0 && *len < (size_t)st.st_size && !atomic_load(cancel)) {
-        size_t most = (size_t)st.st_size - *len;
-        n = read(fd, *data + *len, most < 16 << 20 ? most : 16 << 20);
-        if (n > 0) *len += (size_t)n;
-        if (n < 0 && errno == EINTR) n = 1;
-        if (n < 0) rc = err_sys(e, -errno, "cannot read %s", path);
-    }
-    close(fd);
-    return rc;
-}
-
 static void run(void *data, const atomic_bool *cancel)
 {
     struct job *job = data;
     struct err e;
     char *text = NULL;
     size_t len = 0;
-    int rc = read_file(job->path, &text, &len, cancel, &job->e);
+    int rc = file_read(job->path, READ_LIMIT, &text, &len, cancel, &job->e);
     if (rc == 0) {
         rc = matrix_from_csv(&job->m, text, len, &job->how, cancel, &e);
         if (rc == -EINVAL)

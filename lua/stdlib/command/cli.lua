@@ -15,7 +15,7 @@ cli.URL = 'http://127.0.0.1:9747'
 ---@field short? string  "-n"
 ---@field value? string  what follows, as the help shows it; a flag has none
 ---@field help string
----@field many? boolean  may be given more than once: a list
+---@field many? boolean  may be given more than once: its value is a list
 
 ---@class cli.Spec
 ---@field usage string   behind "perigee "
@@ -92,7 +92,12 @@ function cli.parse(spec, ...)
         given = args[i]
         if not given then return wrong(('--%s needs %s'):format(o.name, o.value)) end
       end
-      values[o.name] = o.value and given or true
+      if o.many then
+        values[o.name] = values[o.name] or {}
+        table.insert(values[o.name], given)
+      else
+        values[o.name] = o.value and given or true
+      end
     elseif args[i]:sub(1, 1) == '-' and args[i] ~= '-' then
       return wrong(unknown(spec, args[i]))
     else

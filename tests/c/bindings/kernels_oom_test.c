@@ -10,6 +10,7 @@
 #include "runtime/kernels/calendar.c"
 #include "runtime/kernels/matrix.c"
 #include "runtime/kernels/measures.c"
+#include "runtime/kernels/series.c"
 #undef malloc
 #undef calloc
 #undef realloc
@@ -75,6 +76,22 @@ TEST(every_failed_allocation_while_reading_csv_is_survived)
     }
 }
 
+TEST(every_failed_allocation_while_reading_a_series_is_survived)
+{
+    static const char csv[] = "ts,y\n3,1\n1,2\n2,3\n";
+    int rc = -ENOMEM;
+    for (long k = 0; rc != 0; k++) {
+        struct series s;
+        struct err e = {0};
+        sweep_left = k;
+        rc = series_from_csv(&s, csv, strlen(csv), NULL, &e);
+        bool failed = sweep_left == 0;
+        sweep_left = -1;
+        assert_true(rc == 0 || (rc == -ENOMEM && e.code == rc && s.samples == NULL && failed));
+        series_free(&s);
+    }
+}
+
 /* -- read_csv, which waits -- */
 
 static const char read_csv[] = "local m = require 'perigee.matrix'\n"
@@ -97,6 +114,17 @@ TEST(read_csv_survives_lua_without_memory)
     char folder[64];
     write_csv(test_folder(folder), 3);
     sweep_lua(read_csv, 20);
+    test_remove(folder);
+}
+
+TEST(series_survive_lua_without_memory)
+{
+    char folder[64];
+    write_csv(test_folder(folder), 3);
+    sweep_lua("local m = require 'perigee.series_file'\n"
+              "local none, message = m.read_csv(os.getenv 'CSV')\n"
+              "assert(not none and message:find ':1:1: ' and m.time '1970-01-02' == 86400)",
+              5);
     test_remove(folder);
 }
 
@@ -127,7 +155,9 @@ int main(void)
         CHECK(measures_survive_lua_without_memory),
         CHECK(measures_survive_c_without_memory),
         CHECK(every_failed_allocation_while_reading_csv_is_survived),
+        CHECK(every_failed_allocation_while_reading_a_series_is_survived),
         CHECK(read_csv_survives_lua_without_memory),
+        CHECK(series_survive_lua_without_memory),
         CHECK(a_state_may_be_closed_while_a_thread_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

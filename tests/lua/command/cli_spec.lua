@@ -45,6 +45,12 @@ describe('cli.parse', function()
     assert.same({}, parsed())
   end)
 
+  it('collects an option that may be there many times', function()
+    local many = { usage = 'try', options = { { name = 'file', value = 'F', many = true } } }
+    local _, _, values = written(cli.parse, many, '--file', 'a', '--file=b')
+    assert.same({ file = { 'a', 'b' } }, values)
+  end)
+
   it('takes everything behind -- and a lone - for what it is', function()
     assert.same({ '--json', '-n' }, parsed('--', '--json', '-n'))
     assert.same({ '-' }, parsed '-')
