@@ -20,9 +20,10 @@ enum {
     TREES_MOST_FEATURES = 1 << 16,
     TREES_MOST_GROUPS = 1024,
     TREES_MOST_TREES = 1 << 20,
-    TREES_MOST_NODES = 1 << 26, /* of all trees together */
-    TREES_MOST_DEPTH = 512,     /* edges from the root to a leaf */
-    TREES_MOST_CATEGORY = 1 << 24
+    TREES_MOST_NODES = 1 << 26,    /* of all trees together */
+    TREES_MOST_DEPTH = 512,        /* edges from the root to a leaf */
+    TREES_MOST_CATEGORY = 1 << 24, /* categories are below */
+    TREES_MOST_WORDS = 1 << 24     /* of 32 categories each, of all sets together */
 };
 
 /* What a margin says. */
@@ -42,7 +43,7 @@ enum {                         /* bits of trees_node.flags */
 #define TREES_NONE UINT32_MAX
 
 struct trees_node {
-    double at;            /* a split's threshold, a leaf's value; finite */
+    double at;            /* a split's threshold, not NaN; a leaf's value, finite */
     uint32_t left, right; /* index in nodes, of the same tree; TREES_NONE in a leaf */
     uint32_t feature;     /* < features; 0 in a leaf */
     uint32_t set : 28;    /* which set, or which linear function; else 0 */
@@ -125,7 +126,8 @@ void trees_keep(struct trees *t, size_t n);
 /* Makes the fast form; from here on it may be predicted with. 0 or -ENOMEM. */
 int trees_finish(struct trees *t);
 
-/* The threshold under which x <= threshold is (float)x < t, t finite. */
+/* The threshold under which x <= threshold is (float)x < t; t is no NaN. For -INFINITY, where
+ * none is, -INFINITY itself still goes left. */
 double trees_below(float t);
 /* The one under which x <= threshold is (float)((x - mean) / scale) <= t: scale > 0, all finite. */
 double trees_within(double t, double mean, double scale);
@@ -145,7 +147,7 @@ void trees_margins(const struct trees *t, const double *x, size_t n, double *out
  * -ECANCELED soon after *cancel (NULL: never) has become true. */
 int trees_predict(const struct trees *t, const double *x, size_t n, unsigned threads,
                   const atomic_bool *cancel, double *out);
-/* (n, groups) margins become probabilities; what link says identity stays as it is. */
+/* (n, groups) margins become what link says: probabilities, or the answers of a regression. */
 void trees_probabilities(const struct trees *t, double *margins, size_t n);
 
 /* Which vector code trees_margins() uses: "portable", "avx2"; tests and benchmarks choose another

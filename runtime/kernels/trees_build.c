@@ -135,10 +135,9 @@ static int64_t add(struct trees *t, struct trees_node node, double gain, double 
     struct trees_tree *tree = &t->trees[t->n_trees - 1];
     if (t->n_nodes == TREES_MOST_NODES)
         return err_set(e, -EINVAL, "more than %d nodes", TREES_MOST_NODES);
-    if (!isfinite(node.at) || !weight(cover))
-        return err_set(e, -EINVAL, "tree %zu, node %u: the %s is not a finite number",
-                       t->n_trees - 1, tree->count,
-                       isfinite(node.at) ? "weight of its rows" : "threshold or value");
+    if (!weight(cover))
+        return err_set(e, -EINVAL, "tree %zu, node %u: the weight of its rows is no such weight",
+                       t->n_trees - 1, tree->count);
     if (!reserve_nodes(t, t->n_nodes + 1)) return no_memory(e);
     t->nodes[t->n_nodes] = node;
     t->cover[t->n_nodes] = cover;
@@ -148,6 +147,8 @@ static int64_t add(struct trees *t, struct trees_node node, double gain, double 
 
 int64_t trees_leaf(struct trees *t, double value, double cover, struct err *e)
 {
+    if (!isfinite(value))
+        return err_set(e, -EINVAL, "tree %zu: the value of a leaf is not finite", t->n_trees - 1);
     struct trees_node leaf = {.at = value, .left = TREES_NONE, .right = TREES_NONE};
     return add(t, leaf, 0, cover, e);
 }
@@ -164,6 +165,8 @@ int64_t trees_split(struct trees *t, size_t feature, double threshold, unsigned 
 {
     int rc = check_feature(t, feature, e);
     if (rc < 0) return rc;
+    if (isnan(threshold))
+        return err_set(e, -EINVAL, "tree %zu: a threshold is no number", t->n_trees - 1);
     struct trees_node split = {.at = threshold,
                                .left = TREES_NONE,
                                .right = TREES_NONE,
@@ -177,7 +180,7 @@ int64_t trees_split_set(struct trees *t, size_t feature, const uint32_t *words, 
 {
     int rc = check_feature(t, feature, e);
     if (rc < 0) return rc;
-    if (n > TREES_MOST_CATEGORY / 32 || t->n_sets == ROOM || t->n_words + n > UINT32_MAX)
+    if (n > TREES_MOST_CATEGORY / 32 || t->n_sets == ROOM || t->n_words + n > TREES_MOST_WORDS)
         return err_set(e, -EINVAL, "tree %zu: a set of %zu categories is too large", t->n_trees - 1,
                        n * 32);
     if (!RESERVE(t->sets, t->room_sets, t->n_sets + 2)) return no_memory(e);
@@ -301,10 +304,12 @@ int trees_finish(struct trees *t) { return trees_fast_build(&t->fast, t); }
 
 double trees_below(float t)
 {
+    const double last = 0x1.ffffffp+127; /* what lies beyond it is infinite as a float */
+    if (isinf(t)) return t > 0 ? nextafter(last, 0) : t;
     float before = nextafterf(t, -INFINITY);
     /* What lies half way goes to the even one of the two, whichever that is. Below the lowest float
      * it is the infinite one, from where the next float would be if there were one. */
-    double middle = isinf(before) ? -0x1.ffffffp+127 : before / 2. + t / 2.;
+    double middle = isinf(before) ? -last : before / 2. + t / 2.;
     return (float)middle < t ? middle : nextafter(middle, -INFINITY);
 }
 

@@ -100,13 +100,12 @@ static void softmax(double *margins, size_t n)
 
 void trees_probabilities(const struct trees *t, double *margins, size_t n)
 {
-    if (t->link == TREES_IDENTITY) return;
     double scale = t->mean && t->n_trees > 0 ? (double)t->groups / (double)t->n_trees : 1;
     for (size_t i = 0; i < n; i++, margins += t->groups) {
         for (size_t g = 0; g < t->groups; g++) margins[g] *= scale;
         if (t->link == TREES_SOFTMAX)
             softmax(margins, t->groups);
-        else
+        else if (t->link == TREES_LOGISTIC)
             for (size_t g = 0; g < t->groups; g++)
                 margins[g] = 1 / (1 + exp(-t->sigmoid * margins[g]));
     }
