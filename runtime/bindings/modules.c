@@ -7,6 +7,7 @@ const luaL_Reg bind_modules[] = {
     {"perigee.clock", luaopen_perigee_clock},
     {"perigee.ecdf", luaopen_perigee_ecdf},
     {"perigee.file", luaopen_perigee_file},
+    {"perigee.forest", luaopen_perigee_forest},
     {"perigee.go_format", luaopen_perigee_go_format},
     {"perigee.hash", luaopen_perigee_hash},
     {"perigee.http_client", luaopen_perigee_http_client},

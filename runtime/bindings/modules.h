@@ -8,6 +8,7 @@ int luaopen_perigee_calendar(lua_State *L);
 int luaopen_perigee_clock(lua_State *L);
 int luaopen_perigee_ecdf(lua_State *L);
 int luaopen_perigee_file(lua_State *L);
+int luaopen_perigee_forest(lua_State *L);
 int luaopen_perigee_go_format(lua_State *L);
 int luaopen_perigee_hash(lua_State *L);
 int luaopen_perigee_http_client(lua_State *L);

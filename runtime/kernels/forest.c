@@ -1,0 +1,228 @@
+#include "kernels/forest.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/forest_form.h"
+#include "kernels/forest_plan.h"
+
+double forest_c(double n)
+{
+    if (n <= 1) return 0;
+    if (n == 2) return 1;
+    return 2 * (log(n - 1) + 0.5772156649015329) - 2 * (n - 1) / n;
+}
+
+struct forest *forest_share(struct forest *f)
+{
+    f->owners++;
+    return f;
+}
+
+void forest_free(struct forest *f)
+{
+    if (f == NULL || f->owners-- > 0) return;
+    for (size_t j = 0; f->names != NULL && j < f->features; j++) free(f->names[j]);
+    free(f->names);
+    free(f->origin);
+    free(f->first);
+    free(f->node);
+    free(f->pair);
+    free(f->value);
+    free(f->rows);
+    forest_plan_free(atomic_load(&f->plan));
+    free(f);
+}
+
+int forest_copy_names(struct forest *f, char *const *names)
+{
+    if (names == NULL) return 0;
+    if ((f->names = calloc(f->features, sizeof *f->names)) == NULL) return -ENOMEM;
+    for (size_t j = 0; j < f->features; j++)
+        if ((f->names[j] = strdup(names[j])) == NULL) return -ENOMEM;
+    return 0;
+}
+
+double forest_expectation(const struct forest *f)
+{
+    double path = 0;
+    for (size_t t = 0; t < f->trees; t++) path += f->value[f->first[t]];
+    return forest_score_of(f, path);
+}
+
+struct forest_about forest_about(const struct forest *f)
+{
+    return (struct forest_about){f->features,      f->trees,  f->max_samples,        f->ndim,
+                                 f->contamination, f->offset, forest_expectation(f), f->names};
+}
+
+int forest_match(const struct forest *f, const struct matrix *m, size_t *which, struct err *e)
+{
+    bool by_name = f->names != NULL && m->names != NULL;
+    for (size_t j = 0; j < f->features; j++) {
+        /* A column without a name is found by its place. */
+        which[j] = by_name && f->names[j][0] != '\0' ? matrix_find(m, f->names[j]) : j;
+        if (by_name && which[j] >= m->columns)
+            return err_set(e, -EINVAL,
+                           "the model was fitted with a column \"%s\", which is not here",
+                           f->names[j]);
+    }
+    if (!by_name && m->columns != f->features)
+        return err_set(e, -EINVAL, "the model was fitted with %zu columns; there are %zu here",
+                       f->features, m->columns);
+    return 0;
+}
+
+/* -- assembly -- */
+
+static unsigned bits_for(size_t n) /* to hold 0 .. n - 1 */
+{
+    unsigned bits = 0;
+    while (bits < 32 && ((uint64_t)1 << bits) < n) bits++;
+    return bits;
+}
+
+static int allocate(struct forest *f, size_t nodes)
+{
+    f->origin = calloc(f->features, sizeof *f->origin);
+    f->first = calloc(f->trees + 1, sizeof *f->first);
+    f->node = calloc(nodes, sizeof *f->node);
+    f->value = calloc(nodes, sizeof *f->value);
+    f->rows = calloc(nodes, sizeof *f->rows);
+    if (f->ndim == 2) f->pair = calloc(nodes, sizeof *f->pair);
+    bool all = f->origin != NULL && f->first != NULL && f->node != NULL && f->value != NULL &&
+               f->rows != NULL && (f->ndim == 1 || f->pair != NULL);
+    return all ? 0 : -ENOMEM;
+}
+
+/* What the trees are put in order with: room for the largest. */
+struct order {
+    uint32_t *at;         /* (n) where in the sprouts the k-th node is */
+    unsigned char *depth; /* (n) of the k-th node */
+    double c[257];        /* forest_c() of small numbers, to save logarithms */
+};
+
+/* The nodes in order of depth. The count of those that are reached, or n + 1 for no tree. */
+static size_t breadth_first(const struct forest_tree *tree, struct order *o)
+{
+    size_t end = 1;
+    o->at[0] = 0;
+    o->depth[0] = 0;
+    for (size_t k = 0; k < end; k++) {
+        const struct forest_sprout *s = &tree->nodes[o->at[k]];
+        if (s->left == 0 && s->right == 0) continue;
+        bool fits = end + 2 <= tree->n && o->depth[k] < FOREST_DEPTH && s->left < tree->n &&
+                    s->right < tree->n && s->left > 0 && s->right > 0;
+        if (!fits) return tree->n + 1;
+        o->at[end] = s->left;
+        o->at[end + 1] = s->right;
+        o->depth[end] = o->depth[end + 1] = (unsigned char)(o->depth[k] + 1);
+        end += 2;
+    }
+    return end;
+}
+
+static void place(struct forest *f, size_t tree, const struct forest_tree *from, struct order *o)
+{
+    uint32_t first = f->first[tree], child = 1;
+    for (uint32_t k = 0; k < from->n; k++) {
+        const struct forest_sprout *s = &from->nodes[o->at[k]];
+        bool leaf = s->left == 0;
+        struct forest_node *n = &f->node[first + k];
+        *n = (struct forest_node){leaf ? INFINITY : s->t,
+                                  (leaf ? k : child) << f->feature_bits | (leaf ? 0 : s->feature)};
+        if (f->pair != NULL) {
+            struct forest_pair cut = {s->t2, {s->w[0], s->w[1]}, s->second};
+            f->pair[first + k] = leaf ? (struct forest_pair){INFINITY, {0, 0}, 0} : cut;
+        }
+        f->rows[first + k] = leaf ? s->rows : 0;
+        double c = s->rows <= 256 ? o->c[s->rows] : forest_c(s->rows);
+        f->value[first + k] = leaf ? o->depth[k] + c : 0;
+        if (o->depth[k] > f->levels) f->levels = o->depth[k];
+        child += leaf ? 0 : 2;
+    }
+    for (uint32_t k = (uint32_t)from->n; k-- > 0;) { /* children come after their parents */
+        uint32_t down = forest_child(f, f->node[first + k]);
+        if (down == k) continue;
+        uint32_t l = first + down, r = l + 1, sum = f->rows[l] + f->rows[r];
+        f->rows[first + k] = sum;
+        f->value[first + k] = (f->rows[l] * f->value[l] + f->rows[r] * f->value[r]) / sum;
+    }
+}
+
+static int check_tree(const struct forest *f, size_t tree, const struct forest_tree *from,
+                      struct err *e)
+{
+    uint64_t rows = 0;
+    for (size_t k = 0; k < from->n; k++) {
+        const struct forest_sprout *s = &from->nodes[k];
+        bool leaf = s->left == 0 && s->right == 0;
+        rows += leaf ? s->rows : 0;
+        if (leaf && s->rows == 0)
+            return err_set(e, -EINVAL, "tree %zu: leaf %zu has no rows", tree + 1, k);
+        if (!leaf && (s->feature >= f->features || s->second >= f->features))
+            return err_set(e, -EINVAL, "tree %zu: node %zu cuts feature %u of %zu", tree + 1, k,
+                           s->feature >= f->features ? s->feature : s->second, f->features);
+    }
+    if (rows > UINT32_MAX) return err_set(e, -EINVAL, "tree %zu has too many rows", tree + 1);
+    return 0;
+}
+
+static int place_all(struct forest *f, const struct forest_tree *trees, struct order *o,
+                     struct err *e)
+{
+    for (unsigned n = 0; n <= 256; n++) o->c[n] = forest_c(n);
+    for (size_t t = 0; t < f->trees; t++) {
+        int rc = check_tree(f, t, &trees[t], e);
+        if (rc < 0) return rc;
+        if (breadth_first(&trees[t], o) != trees[t].n)
+            return err_set(e, -EINVAL, "tree %zu is no tree of at most %d levels", t + 1,
+                           FOREST_DEPTH);
+        place(f, t, &trees[t], o);
+    }
+    return 0;
+}
+
+int forest_assemble(struct forest **out, const struct forest *head, const struct forest_tree *trees,
+                    struct err *e)
+{
+    uint64_t nodes = 0, largest = 0;
+    for (size_t t = 0; t < head->trees; t++) {
+        nodes += trees[t].n;
+        if (trees[t].n > largest) largest = trees[t].n;
+    }
+    unsigned bits = bits_for(head->features);
+    if (largest > (uint64_t)1 << (32 - bits) || nodes > UINT32_MAX)
+        return err_set(e, -EINVAL, "trees of %llu nodes over %zu columns are too large",
+                       (unsigned long long)largest, head->features);
+    struct order o = {calloc(largest, sizeof *o.at), calloc(largest, 1), {0}};
+    struct forest *f = calloc(1, sizeof *f);
+    int rc = -ENOMEM;
+    if (f != NULL && o.at != NULL && o.depth != NULL) {
+        *f = (struct forest){.features = head->features,
+                             .trees = head->trees,
+                             .max_samples = head->max_samples,
+                             .ndim = head->ndim,
+                             .contamination = head->contamination,
+                             .offset = head->offset,
+                             .feature_bits = bits};
+        /* Added up as path lengths are, so that what was never cut scores -0.5 and not a bit less.
+         */
+        for (size_t t = 0; t < f->trees; t++) f->scale += forest_c((double)f->max_samples);
+        rc = allocate(f, nodes);
+    }
+    if (rc == 0) {
+        for (size_t t = 0; t < f->trees; t++) f->first[t + 1] = f->first[t] + (uint32_t)trees[t].n;
+        rc = place_all(f, trees, &o, e);
+    }
+    free(o.at);
+    free(o.depth);
+    if (rc == -ENOMEM) err_set(e, rc, "not enough memory");
+    if (rc < 0) {
+        forest_free(f);
+        return rc;
+    }
+    *out = f;
+    return 0;
+}
