@@ -41,7 +41,7 @@ local TIMES = { { 86400, 'd' }, { 3600, 'h' }, { 60, 'min' } }
 
 --- A value with its unit, in the digits that its size or a step needs.
 ---@param x number
----@param unit? string  "bytes", "seconds", "percent" (of a ratio: 0.5 is 50 %), or a text of its own
+---@param unit? string  "bytes", "seconds", "percent" (of a ratio: 0.5 is 50 %), or other words
 ---@param step? number  between neighbours that must read differently
 ---@param scale? number  whose prefix is used: the largest value of an axis
 ---@return string
