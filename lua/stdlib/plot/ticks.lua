@@ -91,6 +91,16 @@ function ticks.values(low, high, count, unit)
   return out, first * step, last * step
 end
 
+--- The unit that a metric's name says, by Prometheus' conventions, or nil.
+---@param name? string
+---@return string?
+function ticks.unit_of(name)
+  name = (name or ''):match '^[%w_:]*'
+  if name:find '_bytes$' or name:find '_bytes_' then return 'bytes' end
+  if name:find '_seconds$' then return 'seconds' end
+  if name:find '_ratio$' then return 'percent' end
+end
+
 -- -- times ----------------------------------------------------------------------------------------
 
 local MONTHS = { 'Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov',
