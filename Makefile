@@ -73,6 +73,10 @@ $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
+# Loops over rows are made for vectors, which gcc leaves out at -O2, and wherever a comparison of
+# floats could trap.
+$(BUILD)/runtime/kernels/boost_%.o: CFLAGS += $(if $(DEBUG),,-O3) -fno-trapping-math
+
 # The standard library as bytecode, the schema, the page and the shop as bytes: one file of C arrays.
 $(BUILD)/embedded.c: runtime/app/embed.lua $(EMBEDDED)
 	@echo "  embed $(words $(EMBEDDED)) files"
