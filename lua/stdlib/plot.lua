@@ -459,18 +459,9 @@ function plot.chart(chart)
   return table.concat(c.out)
 end
 
---- The unit that a metric's name says, by Prometheus' conventions, or nil.
----@param name? string
----@return string?
-function plot.unit_of(name)
-  name = (name or ''):match '^[%w_:]*'
-  if name:find '_bytes$' or name:find '_bytes_' then return 'bytes' end
-  if name:find '_seconds$' then return 'seconds' end
-  if name:find '_ratio$' then return 'percent' end
-end
-
 --- A value with its unit, for a person.
 plot.value_text = ticks.value_text
+plot.unit_of = ticks.unit_of
 plot.time_text = ticks.time_text
 plot.day_text = ticks.day_text
 

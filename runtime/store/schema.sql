@@ -109,3 +109,13 @@ create table pages (
   created_at real not null,
   due_at real not null                   -- when it is told next
 );
+
+-- migration 3
+-- The forecasts that were made last, one row a declaration.
+create table forecasts (
+  name text primary key,
+  digest text not null,                  -- of the options that they were made by
+  updated_at real not null,              -- the time that was forecast from
+  results text not null,                 -- one record a series, the most urgent first
+  courses text not null                  -- what each expects, time by time
+) without rowid;

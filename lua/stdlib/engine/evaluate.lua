@@ -17,12 +17,14 @@ local TURN = 0.02 -- seconds of CPU time after which whoever else uses the loop 
 -- So many times what one call of a rule's function may take, an evaluation of many series may.
 local CALLS = 20
 
----@class Job  what is evaluated on a grid: a signal, or a playbook's metric trigger
+---@class Job  what is evaluated on a grid: a signal, a forecast, or a playbook's metric trigger
 ---@field name string      unique among both
----@field rule string      "signal/…" or "playbook/…", as faults and metrics name it
+---@field rule string      "signal/…", "forecast/…" or "playbook/…", as faults and metrics name it
 ---@field every number
 ---@field query string
 ---@field def table
+---@field look? fun(engine: table, job: Job, slot: number): table[]?, any, table?  instead of asking
+---       and judging: observations, what went wrong, and the answer (partial, warnings)
 
 --- Takes the slot, so that no other generation or process evaluates it too. One that lies far ahead
 --- was taken by a clock that has been set back since.
@@ -194,7 +196,11 @@ function evaluate.run(engine, job, slot)
   metrics.evaluations:add(1, job.rule)
   metrics.late:observe(math.max(0, clock.now() - slot))
   local observations, failure, vector, state
-  if off then failure = off else observations, failure, vector = look(engine, job, slot) end
+  if off then
+    failure = off
+  else
+    observations, failure, vector = (job.look or look)(engine, job, slot)
+  end
   local seconds = clock.monotonic() - started
   if observations then
     state, failure = advance(engine, job, slot, observations, vector, seconds)
@@ -206,6 +212,7 @@ function evaluate.run(engine, job, slot)
 end
 
 evaluate.read_state = read_state
+evaluate.observe = observe
 
 --- The slots of a job that were begun and finished last; 0 where there is none.
 ---@return number claimed_at

@@ -7,6 +7,7 @@ local clock = require 'perigee.clock'
 local config = require 'config'
 local daemon = require 'perigee.daemon'
 local file = require 'perigee.file'
+local forecasts = require 'engine.forecasts'
 local guardrails = require 'engine.guardrails'
 local hash = require 'perigee.hash'
 local incidents = require 'engine.incidents'
@@ -52,7 +53,7 @@ end
 --- What is there by name, and of which file: to tell what a reload has changed.
 local function inventory(rules)
   local names = {}
-  for _, kind in ipairs { 'signals', 'incidents', 'playbooks' } do
+  for _, kind in ipairs { 'signals', 'incidents', 'playbooks', 'forecasts' } do
     for name, def in pairs(rules[kind]) do
       names[('%s %s'):format(kind:sub(1, -2), name)] = hash.sha256(def.owner .. def.file_digest)
     end
@@ -105,7 +106,9 @@ end
 local function keep_resolved(rules)
   local longest = 900
   for _, def in pairs(rules.incidents) do longest = math.max(longest, def.within + 60) end
-  for _, def in pairs(rules.signals) do def.keep_resolved = longest end
+  for _, set in ipairs { rules.signals, rules.forecasts } do
+    for _, def in pairs(set) do def.keep_resolved = longest end
+  end
 end
 
 local Generation = {}
@@ -126,6 +129,7 @@ function Generation:settle()
       end
     end
     models.prune(store, engine.rules.signals)
+    forecasts.prune(store, engine.rules.forecasts)
     store:exec("insert or replace into settings (name, value) values ('inventory', ?)",
       json.encode(after))
     if changes > 0 then

@@ -205,7 +205,7 @@ function incidents.converge(engine, def)
   for _, name in ipairs(def.signals) do
     local row = engine.store:row('select state from signals where name = ?', name)
     states[name] = { series = row and json.decode(row.state).series,
-      labels = engine.rules.signals[name].constant_labels }
+      labels = (engine.rules.signals[name] or engine.rules.forecasts[name]).constant_labels }
   end
   local groups = convergence.groups(def, states, now)
   engine.store:transaction(function()

@@ -8,6 +8,7 @@ local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local evaluate = require 'engine.evaluate'
 local execute = require 'engine.execute'
+local forecasts = require 'engine.forecasts'
 local hash = require 'perigee.hash'
 local heap = require 'heap'
 local incidents = require 'engine.incidents'
@@ -58,6 +59,10 @@ function scheduler.jobs(rules)
   end
   for name, def in pairs(rules.signals) do
     add(name, 'signal/' .. name, def.every, def.query, def)
+  end
+  for name, def in pairs(rules.forecasts) do
+    add(name, 'forecast/' .. name, def.every, def.query, def)
+    jobs[#jobs].look = forecasts.look
   end
   for name, def in pairs(rules.playbooks) do
     if def.when.kind == 'metric' then
@@ -271,6 +276,7 @@ function scheduler.measure(engine)
     end
   end
   for state, n in pairs(count) do metrics.alerts:set(n, state) end
+  forecasts.measure(engine)
   metrics.incidents:clear()
   for _, state in ipairs { 'open', 'acknowledged', 'mitigating' } do
     metrics.incidents:set(engine.store:row('select count(*) as n from incidents where state = ?',

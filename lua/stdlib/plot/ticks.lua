@@ -41,7 +41,7 @@ local TIMES = { { 86400, 'd' }, { 3600, 'h' }, { 60, 'min' } }
 
 --- A value with its unit, in the digits that its size or a step needs.
 ---@param x number
----@param unit? string  "bytes", "seconds", "percent" (of a ratio: 0.5 is 50 %), or a text of its own
+---@param unit? string  "bytes", "seconds", "percent" (of a ratio: 0.5 is 50 %), or other words
 ---@param step? number  between neighbours that must read differently
 ---@param scale? number  whose prefix is used: the largest value of an axis
 ---@return string
@@ -89,6 +89,16 @@ function ticks.values(low, high, count, unit)
     out[#out + 1] = { at = i * step, text = ticks.value_text(i * step, unit, step, scale) }
   end
   return out, first * step, last * step
+end
+
+--- The unit that a metric's name says, by Prometheus' conventions, or nil.
+---@param name? string
+---@return string?
+function ticks.unit_of(name)
+  name = (name or ''):match '^[%w_:]*'
+  if name:find '_bytes$' or name:find '_bytes_' then return 'bytes' end
+  if name:find '_seconds$' then return 'seconds' end
+  if name:find '_ratio$' then return 'percent' end
 end
 
 -- -- times ----------------------------------------------------------------------------------------

@@ -13,18 +13,23 @@ end
 --- Sorts definitions by kind and name; a name is declared once.
 ---@param definitions table[]
 ---@param add fun(definition: table, path: table, message: string)
----@return { signals: table, incidents: table, playbooks: table }
+---@return { signals: table, incidents: table, playbooks: table, forecasts: table }
 function link.collect(definitions, add)
-  local sets = { signal = {}, incident = {}, playbook = {} }
+  local sets = { signal = {}, incident = {}, playbook = {}, forecast = {} }
   for _, def in ipairs(definitions) do
+    -- An incident names signals and forecasts alike, so that no two of them share a name.
     local other = sets[def.kind][def.name]
+      or def.kind == 'forecast' and sets.signal[def.name]
+      or def.kind == 'signal' and sets.forecast[def.name]
     if other then
-      add(def, {}, ('is declared already, at %s:%d'):format(other.file, other.line))
+      add(def, {}, ('is declared already%s, at %s:%d'):format(
+        other.kind ~= def.kind and ', as a ' .. other.kind or '', other.file, other.line))
     else
       sets[def.kind][def.name] = def
     end
   end
-  return { signals = sets.signal, incidents = sets.incident, playbooks = sets.playbook }
+  return { signals = sets.signal, incidents = sets.incident, playbooks = sets.playbook,
+    forecasts = sets.forecast }
 end
 
 -- To look for the nearest of many names takes a while. A few are slips of the pen; where hundreds
@@ -43,16 +48,20 @@ local function missing(kind, set)
 end
 
 --- Reports references that lead nowhere.
----@param rules { signals: table, incidents: table, playbooks: table }
+---@param rules { signals: table, incidents: table, playbooks: table, forecasts: table }
 ---@param excused fun(name: string): boolean  may be declared in a file that could not be read
 ---@param add fun(definition: table, path: table, message: string)
 function link.references(rules, excused, add)
-  local no_signal = missing('signal', rules.signals)
+  local watched = {}
+  for _, set in ipairs { rules.signals, rules.forecasts } do
+    for name, def in pairs(set) do watched[name] = def end
+  end
+  local no_signal = missing('signal', watched)
   local no_incident = missing('incident', rules.incidents)
   for _, incident in ipairs(names_of(rules.incidents)) do
     local def = rules.incidents[incident]
     for i, name in ipairs(type(def.signals) == 'table' and def.signals or {}) do
-      if type(name) == 'string' and not rules.signals[name] and not excused(name) then
+      if type(name) == 'string' and not watched[name] and not excused(name) then
         add(def, { 'signals', i }, no_signal(name))
       end
     end

@@ -25,6 +25,7 @@ local LOADING = { instructions = 10000000, allocated = 256 << 20 }
 ---@field signals table<string, table>
 ---@field incidents table<string, table>
 ---@field playbooks table<string, table>
+---@field forecasts table<string, table>
 ---@field files { path: string, digest: string, cell: table }[]
 
 local function folder_of(path) return path:match '^(.*)/[^/]*$' or '.' end
@@ -114,7 +115,8 @@ local function sample_incident(def, rule_set)
   for i, name in ipairs(def.signals) do
     local own = {}
     for k, v in pairs(labels) do own[k] = v end
-    for k, v in pairs((rule_set.signals[name] or {}).constant_labels or {}) do own[k] = v end
+    local signal = rule_set.signals[name] or rule_set.forecasts[name] or {}
+    for k, v in pairs(signal.constant_labels or {}) do own[k] = v end
     anomalies[i] = { signal = name, labels = own, value = 1, is_anomaly = true, anomaly_score = 1,
       confidence = 99,
       reason = 'made up to try the plan', since = '2026-01-01T00:00:00.000Z' }

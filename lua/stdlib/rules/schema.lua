@@ -1,6 +1,7 @@
 --- What a declaration may hold. Turns what a cell declared into definitions that the engine runs,
 --- and collects everything that is wrong, each with the path of the field it is about.
 local check = require 'check'
+local forecast = require 'rules.forecast'
 local hash = require 'perigee.hash'
 local json = require 'perigee.json'
 local plan = require 'engine.plan'
@@ -375,7 +376,16 @@ local function playbook(declaration, ctx)
   return def, problems, {}
 end
 
-local READERS = { signal = signal, incident = incident, playbook = playbook }
+--- A forecast, which is a signal for whoever names it.
+local function forecast_reader(declaration, ctx)
+  local def, problems = forecast(declaration, ctx,
+    { templates = templates, is_function = is_function })
+  def.constant_labels = #problems == 0 and constant_labels(declaration.body.labels) or nil
+  return def, problems, warn_value_in_labels(declaration.body)
+end
+
+local READERS = { signal = signal, incident = incident, playbook = playbook,
+  forecast = forecast_reader }
 
 ---@class schema.Context
 ---@field every number           seconds between evaluations where a declaration says nothing

@@ -5,7 +5,7 @@ return {
     'combine' },
   actions = { 'http.request', 'verify' },
   triggers = { 'metric' },
-  declarations = { 'signal', 'incident', 'playbook' },
+  declarations = { 'signal', 'incident', 'playbook', 'forecast' },
   -- What a rule file may `require` of the standard library, beside the files of its own folder.
   modules = { 'statistics', 'units', 'check' },
 }

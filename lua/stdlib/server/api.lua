@@ -5,6 +5,7 @@ local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local daemon = require 'perigee.daemon'
 local faults = require 'engine.faults'
+local forecasts = require 'engine.forecasts'
 local guardrails = require 'engine.guardrails'
 local incidents = require 'engine.incidents'
 local json = require 'perigee.json'
@@ -74,6 +75,9 @@ function api.signals(engine)
   for i, name in ipairs(names) do out[i] = signal_view(engine, engine.rules.signals[name]) end
   return out
 end
+
+--- GET /api/v1/forecasts
+function api.forecasts(engine) return forecasts.list(engine) end
 
 --- Switches a rule on that was switched off for its faults: body { rule = "signal/…" }.
 function api.enable_rule(engine, call)
@@ -206,6 +210,7 @@ function api.status(engine)
     last_reload = last_reload(), source = engine.config.source.prometheus.url,
     dry_run = engine.config.guardrails.dry_run,
     kill_switch = guardrails.killed(engine.config) or false, signals = count(rules.signals),
+    forecasts = count(rules.forecasts),
     incidents_declared = count(rules.incidents), playbooks = count(rules.playbooks),
     rule_files = #rules.files,
     switched_off = off, incidents_active = #incidents.active(engine.store),

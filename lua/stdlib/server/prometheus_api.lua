@@ -49,6 +49,16 @@ local function rule_of(engine, def)
     alerts = alerts_of(def.name, state) }
 end
 
+--- What can alert: signals, and forecasts that say when.
+local function alerting(rules)
+  local out = {}
+  for _, def in pairs(rules.signals) do out[#out + 1] = def end
+  for _, def in pairs(rules.forecasts) do
+    if def.alert_when then out[#out + 1] = def end
+  end
+  return out
+end
+
 local function by_line(a, b) return a.line < b.line end
 
 --- Every file is a group.
@@ -56,7 +66,7 @@ local function by_line(a, b) return a.line < b.line end
 ---@param fields table  of the query: type=alert|record
 function prometheus_api.rules(engine, fields)
   local groups, by_file = json.array(), {}
-  for _, def in pairs(fields.type == 'record' and {} or engine.rules.signals) do
+  for _, def in ipairs(fields.type == 'record' and {} or alerting(engine.rules)) do
     by_file[def.file] = by_file[def.file] or {}
     table.insert(by_file[def.file], def)
   end
@@ -83,7 +93,7 @@ end
 --- Every pending and firing series, as Prometheus lists its alerts.
 function prometheus_api.alerts(engine)
   local all, names = json.array(), {}
-  for name in pairs(engine.rules.signals) do names[#names + 1] = name end
+  for _, def in ipairs(alerting(engine.rules)) do names[#names + 1] = def.name end
   table.sort(names)
   for _, name in ipairs(names) do
     for _, alert in ipairs(alerts_of(name, evaluate.read_state(engine, { name = name }))) do
