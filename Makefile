@@ -156,7 +156,7 @@ build/fuzz/%: tests/fuzz/%_fuzz.c $(wildcard tests/fuzz/*.h) $(FUZZ_RUNTIME)
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/perigee $(DESTDIR)$(PREFIX)/share/doc/perigee
 	install -m 755 $(BUILD)/perigee $(DESTDIR)$(PREFIX)/bin/perigee
-	cp -R examples $(DESTDIR)$(PREFIX)/share/perigee/
+	cp -R examples rules $(DESTDIR)$(PREFIX)/share/perigee/
 	cp -R README.md docs $(DESTDIR)$(PREFIX)/share/doc/perigee/
 
 clean:

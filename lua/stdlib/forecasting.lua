@@ -31,6 +31,7 @@ local SEASON_NAMES = { 'daily', 'weekly', 'yearly' }
 ---@field cap? number, floor? number  what values never go beyond
 ---@field timezone? string     whose days seasons and dates go by; "UTC"
 ---@field unit? string         see plot.unit_of()
+---@field with_fit? boolean     the record has what the model makes of the history, for a chart
 
 ---@class forecasting.Record
 ---@field metric string
@@ -49,6 +50,7 @@ local SEASON_NAMES = { 'daily', 'weekly', 'yearly' }
 ---@field drivers? table              trend (a day), daily, weekly (peak to peak), step, words
 ---@field why_not? string             there is no forecast, and why
 ---@field ds number[], yhat number[], yhat_lower number[], yhat_upper number[]
+---@field fit? { ds: number[], yhat: number[] }
 
 local function is_finite(x) return x - x == 0 end
 
@@ -321,6 +323,7 @@ local function read_model(r, model, ds, y, o, missing)
     r.predicted_max = math.max(r.predicted_max, r.yhat_upper[i])
     r.predicted_min = math.min(r.predicted_min, r.yhat_lower[i])
   end
+  if o.with_fit then r.fit = model:predict(ds) end
   local d = drivers_of(model, forecast, o)
   d.size = math.max(math.abs(value), math.abs(o.threshold or 0))
   d.is_flat = math.abs(d.trend) * math.max(1, o.horizon / DAY) <= 0.005 * d.size
@@ -353,7 +356,7 @@ function forecasting.forecast(series, options)
   if why then return without(r, why) end
   local seasonality, missing = seasons_of(o.seasonality or { 'daily', 'weekly' }, ds)
   local ok, model, message = pcall(fit, ds, y, o, seasonality)
-  if not ok then return without(r, (tostring(model):gsub('^[^:]+:%d+: ', ''))) end
+  if not ok then return without(r, tostring(model):match '[^\n]*') end
   if not model then return without(r, message) end
   return read_model(r, model, ds, y, o, missing)
 end
@@ -400,6 +403,15 @@ function forecasting.rank(records)
   end)
 end
 
+local function lines_of(record, series)
+  local lines = { { ds = series.ds, y = series.y, label = 'history' } }
+  if record.fit then
+    lines[2] = { ds = record.fit.ds, y = record.fit.yhat, kind = 'fit', label = 'fit' }
+  end
+  lines[#lines + 1] = { ds = record.ds, y = record.yhat, kind = 'forecast', label = 'forecast' }
+  return lines
+end
+
 --- The chart of a record and the history that it came from.
 ---@param record forecasting.Record
 ---@param series { ds: number[], y: number[] }
@@ -421,8 +433,7 @@ function forecasting.chart(record, series, o, title)
   return plot.chart { title = title, unit = o.unit, timezone = o.timezone,
     subtitle = #labels > 0 and table.concat(labels, ', ') or record.recommendation,
     now = record.current_time, markers = markers,
-    lines = { { ds = series.ds, y = series.y, label = 'history' },
-      { ds = record.ds, y = record.yhat, kind = 'forecast', label = 'forecast' } },
+    lines = lines_of(record, series),
     bands = { { ds = record.ds, lower = record.yhat_lower, upper = record.yhat_upper,
       label = '80 % interval' } },
     thresholds = o.threshold and { { value = o.threshold } } or nil }

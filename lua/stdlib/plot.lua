@@ -494,7 +494,7 @@ function plot.sparkline(values, width, low, high)
   for c, mean in ipairs(means) do
     if mean ~= mean then
       means[c] = ' '
-    elseif high <= low then
+    elseif high - low <= 1e-9 * math.max(math.abs(high), math.abs(low)) then
       means[c] = BLOCKS[4]
     else
       local share = (mean - low) / (high - low)

@@ -51,7 +51,7 @@ describe('who may do what', function()
     ['GET /-/ready'] = '200 200 200 200 200 200',
     ['GET /api/v1/signals'] = READ, ['GET /api/v1/incidents'] = READ,
     ['GET /api/v1/plans'] = READ, ['GET /api/v1/approvals'] = READ,
-    ['GET /api/v1/rules'] = READ, ['GET /api/v1/alerts'] = READ,
+    ['GET /api/v1/rules'] = READ, ['GET /api/v1/forecasts'] = READ, ['GET /api/v1/alerts'] = READ,
     ['GET /api/v1/audit'] = READ, ['GET /api/v1/status'] = READ,
     ['POST /api/v1/plans/plan-0/approve'] = '401 401 403 403 404 404',
     ['POST /api/v1/plans/plan-0/reject'] = '401 401 403 403 404 404',

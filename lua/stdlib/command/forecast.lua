@@ -74,7 +74,8 @@ local function options_of(values)
   local wrong = choices_of(values)
   if wrong then return usage(wrong) end
   local o = { direction = values.direction, model = values.model, growth = values.growth,
-    timezone = values.timezone or 'UTC', seasonality = seasons_of(values.seasonality) }
+    timezone = values.timezone or 'UTC', seasonality = seasons_of(values.seasonality),
+    with_fit = values.plot ~= nil }
   for _, name in ipairs { 'threshold', 'cap', 'floor' } do
     o[name] = values[name] and number_of(values[name])
     if values[name] and not o[name] then
@@ -133,7 +134,7 @@ end
 local function show(records, by_record)
   local rows = {}
   for i, r in ipairs(records) do rows[i] = row(r, by_record[r]) end
-  cli.table({ 'SERIES', 'NOW', 'AT MOST', 'DAYS', '80 % BETWEEN', 'RISK', 'PAST┊FUTURE',
+  cli.table({ 'SERIES', 'NOW', 'AT MOST', 'DAYS', '80 % BETWEEN', 'PROBABILITY', 'PAST┊FUTURE',
     'RECOMMENDATION' }, rows)
   for _, r in ipairs(records) do
     if #records <= 5 and r.drivers and #r.drivers.words > 0 then

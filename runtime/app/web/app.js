@@ -53,6 +53,22 @@ function drawPlan(row, plan) {
   cell(row, plan.reason);
 }
 
+function daysText(forecast) {
+  const days = forecast.days_until_threshold;
+  if (typeof days !== 'number' || typeof forecast.threshold !== 'number') return '';
+  return days < 0 ? 'never' : days.toFixed(1);
+}
+
+function drawForecast(row, forecast) {
+  const state = forecast.condition === 'ok' || forecast.condition === 'anomaly' ? forecast.state : forecast.condition;
+  cell(row, state, `state ${state}`);
+  cell(row, forecast.name);
+  cell(row, labelsText(forecast.labels));
+  cell(row, numberText(forecast.current_value));
+  cell(row, daysText(forecast));
+  cell(row, forecast.recommendation);
+}
+
 function drawSeries(row, { signal, series }) {
   cell(row, series?.state ?? signal.condition, `state ${series?.state ?? signal.condition}`);
   cell(row, signal.name);
@@ -73,8 +89,8 @@ async function get(path) {
 
 async function refresh() {
   try {
-    const [status, signals, incidents, plans] = await Promise.all(
-      ['status', 'signals', 'incidents?limit=50', 'plans?limit=50'].map((path) => get(`/api/v1/${path}`)));
+    const [status, signals, incidents, plans, forecasts] = await Promise.all(
+      ['status', 'signals', 'incidents?limit=50', 'plans?limit=50', 'forecasts'].map((path) => get(`/api/v1/${path}`)));
     const notes = [`version ${status.version}`, `${status.signals} signals`];
     if (status.dry_run) notes.push('dry run');
     if (status.kill_switch) notes.push(`kill switch on: ${status.kill_switch}`);
@@ -82,6 +98,8 @@ async function refresh() {
     byId('status').textContent = notes.join(' · ');
     fill('incidents', incidents, drawIncident);
     fill('plans', plans, drawPlan);
+    byId('capacity').hidden = forecasts.length === 0;
+    fill('forecasts', forecasts, drawForecast);
     const series = signals.flatMap((signal) =>
       signal.series.length ? signal.series.map((s) => ({ signal, series: s })) : [{ signal }]);
     fill('signals', series, drawSeries);
