@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/parallel.h"
+#include "kernels/trees_fast.h"
 
 enum { PIECE = 1024 }; /* rows */
 
@@ -45,22 +46,21 @@ static double linear(const struct trees *t, const struct trees_node *leaf, const
     return sum;
 }
 
+double trees_walk_tree(const struct trees *t, const struct trees_tree *tree, const double *x)
+{
+    const struct trees_node *node = &t->nodes[tree->first];
+    while (node->left != TREES_NONE)
+        node = &t->nodes[trees_goes_left(t, node, x[node->feature]) ? node->left : node->right];
+    return node->flags & TREES_LINEAR ? linear(t, node, x) : node->at;
+}
+
 void trees_walk(const struct trees *t, const double *x, double *out)
 {
     for (size_t g = 0; g < t->groups; g++) out[g] = t->base[g];
     for (const struct trees_tree *tree = t->trees; tree < t->trees + t->n_trees; tree++) {
-        const struct trees_node *node = &t->nodes[tree->first];
-        while (node->left != TREES_NONE)
-            node = &t->nodes[trees_goes_left(t, node, x[node->feature]) ? node->left : node->right];
-        double value = node->flags & TREES_LINEAR ? linear(t, node, x) : node->at;
-        double *sum = &out[tree->group];
+        double value = trees_walk_tree(t, tree, x), *sum = &out[tree->group];
         *sum = t->single ? (double)((float)*sum + (float)value) : *sum + value;
     }
-}
-
-void trees_margins(const struct trees *t, const double *x, size_t n, double *out)
-{
-    for (size_t i = 0; i < n; i++) trees_walk(t, x + i * t->features, out + i * t->groups);
 }
 
 struct prediction {
@@ -110,7 +110,3 @@ void trees_probabilities(const struct trees *t, double *margins, size_t n)
                 margins[g] = 1 / (1 + exp(-t->sigmoid * margins[g]));
     }
 }
-
-const char *trees_vector_code(void) { return "portable"; }
-
-bool trees_choose_vector_code(const char *name) { return name == NULL; }
