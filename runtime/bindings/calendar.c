@@ -1,5 +1,5 @@
 /* The Lua module perigee.calendar: the kernel's questions, and time zones by name. */
-#include "kernels/calendar.h"
+#include "bindings/calendar.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,7 +116,7 @@ static int64_t check_time(lua_State *L, int i)
     return (int64_t)floor(t);
 }
 
-static const struct zone *opt_zone(lua_State *L, int i)
+const struct zone *bind_opt_zone(lua_State *L, int i)
 {
     if (lua_isnoneornil(L, i)) return NULL;
     struct box *box = luaL_checkudata(L, i, TYPE);
@@ -127,28 +127,28 @@ static const struct zone *opt_zone(lua_State *L, int i)
 static int l_hour_of_week(lua_State *L) /* -> 0 to 167, Monday's first hour is 0 */
 {
     int64_t t = check_time(L, 1);
-    lua_pushinteger(L, calendar_hour_of_week(opt_zone(L, 2), t));
+    lua_pushinteger(L, calendar_hour_of_week(bind_opt_zone(L, 2), t));
     return 1;
 }
 
 static int l_hour_of_day(lua_State *L) /* -> 0 to 23 */
 {
     int64_t t = check_time(L, 1);
-    lua_pushinteger(L, calendar_hour_of_day(opt_zone(L, 2), t));
+    lua_pushinteger(L, calendar_hour_of_day(bind_opt_zone(L, 2), t));
     return 1;
 }
 
 static int l_weekday(lua_State *L) /* -> 0 to 6, Monday is 0 */
 {
     int64_t t = check_time(L, 1);
-    lua_pushinteger(L, calendar_weekday(opt_zone(L, 2), t));
+    lua_pushinteger(L, calendar_weekday(bind_opt_zone(L, 2), t));
     return 1;
 }
 
 static int l_offset(lua_State *L) /* -> seconds east of UTC */
 {
     int64_t t = check_time(L, 1);
-    lua_pushinteger(L, zone_offset(opt_zone(L, 2), t));
+    lua_pushinteger(L, zone_offset(bind_opt_zone(L, 2), t));
     return 1;
 }
 
@@ -161,7 +161,7 @@ static void set(lua_State *L, const char *name, lua_Integer value)
 static int l_time(lua_State *L) /* -> {year, month, day, hour, minute, second, weekday, offset} */
 {
     int64_t t = check_time(L, 1);
-    const struct zone *z = opt_zone(L, 2);
+    const struct zone *z = bind_opt_zone(L, 2);
     struct calendar_time c = calendar_time(z, t);
     lua_createtable(L, 0, 8); /* … t */
     set(L, "year", c.year);

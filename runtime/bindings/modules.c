@@ -4,9 +4,11 @@
 
 const luaL_Reg bind_modules[] = {
     {"perigee.boost", luaopen_perigee_boost},
+    {"perigee.base64", luaopen_perigee_base64},
     {"perigee.calendar", luaopen_perigee_calendar},
     {"perigee.clock", luaopen_perigee_clock},
     {"perigee.ecdf", luaopen_perigee_ecdf},
+    {"perigee.features", luaopen_perigee_features},
     {"perigee.file", luaopen_perigee_file},
     {"perigee.forest", luaopen_perigee_forest},
     {"perigee.go_format", luaopen_perigee_go_format},

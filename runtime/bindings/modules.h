@@ -5,9 +5,11 @@
 #include <lua.h>
 
 int luaopen_perigee_boost(lua_State *L);
+int luaopen_perigee_base64(lua_State *L);
 int luaopen_perigee_calendar(lua_State *L);
 int luaopen_perigee_clock(lua_State *L);
 int luaopen_perigee_ecdf(lua_State *L);
+int luaopen_perigee_features(lua_State *L);
 int luaopen_perigee_file(lua_State *L);
 int luaopen_perigee_forest(lua_State *L);
 int luaopen_perigee_go_format(lua_State *L);
