@@ -15,9 +15,9 @@ features.NAMES = core.names
 ---@type table<string, string[]>
 features.SETS = {
   value_hour_weekday = { 'value', 'hour', 'weekday' },
-  rolling = { 'value', 'difference', 'change', 'mean_1h', 'mean_6h', 'sd_1h', 'sd_6h' },
-  seasonal_residual = { 'value', 'difference', 'change', 'mean_1h', 'mean_6h', 'sd_1h', 'sd_6h',
-    'residual', 'residual_1h', 'residual_6h' },
+  rolling = { 'value', 'difference', 'mean_1h', 'mean_6h', 'sd_1h', 'sd_6h' },
+  seasonal_residual = { 'value', 'difference', 'mean_1h', 'mean_6h', 'sd_1h', 'sd_6h', 'residual',
+    'residual_1h', 'residual_6h' },
 }
 
 local function is_known()

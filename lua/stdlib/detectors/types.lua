@@ -7,10 +7,23 @@ local units = require 'units'
 ---@field name string
 ---@field options table            with defaults; durations in seconds
 ---@field history? Detector.History  absent: it judges without a baseline
+---@field windows? Detector.Window[]  absent: it needs to see no more than the value
 ---@field fit? fun(values: number[], times: number[]): table?, string?  a model of plain data, or
----       why not
----@field judge fun(model: table?, value: number, time: number, labels?: table): Verdict?, table?
----       a fault, where a rule's own code is part of it
+---       why not; may wait
+---@field judge fun(model: table?, value: number, time: number, labels?: table,
+---       recent?: table<number, Detector.Samples>): Verdict?, table?  a fault, where a rule's own
+---       code is part of it. recent: by step, what each of its windows shows before `time`; nil
+---       where that cannot be had
+---@field judge_history? fun(model: table, values: number[], times: number[]): (Verdict|false)[]
+---       what judge says of each of many samples in order, at once; false for what is missing
+
+---@class Detector.Window  the recent samples that judging needs, all in seconds
+---@field range number   how far back
+---@field step number    between samples
+
+---@class Detector.Samples
+---@field ds number[]  ascending
+---@field y number[]
 
 ---@class Detector.History  what to learn from, all in seconds
 ---@field range number   how far back
@@ -64,6 +77,29 @@ function types.by_score(score, threshold, reason)
   local doubt = 0.5 * (beyond and threshold / score or math.max(score, 0) / threshold)
   return { is_anomaly = beyond, anomaly_score = score, confidence = 100 * (1 - doubt),
     reason = reason }
+end
+
+--- Whether a value lies on the side of its usual that counts.
+---@param above boolean
+---@param direction "both"|"above"|"below"
+function types.counts(above, direction)
+  return direction == 'both' or (direction == 'above') == above
+end
+
+--- The samples no closer to each other than a step: where several detectors learn from one history,
+--- it comes in the finest of their steps.
+---@return number[] values, number[] times
+function types.thin(values, times, step)
+  local close, n = 0, #times
+  for i = 2, n do close = times[i] - times[i - 1] < 0.75 * step and close + 1 or close end
+  if close * 2 < n then return values, times end
+  local y, ds = {}, {}
+  for i = 1, n do
+    if #ds == 0 or times[i] - ds[#ds] > 0.999 * step then
+      y[#y + 1], ds[#ds + 1] = values[i], times[i]
+    end
+  end
+  return y, ds
 end
 
 --- The deviation that counts: on both sides, or on one (the other then never passes).
