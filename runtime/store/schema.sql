@@ -119,3 +119,21 @@ create table forecasts (
   results text not null,                 -- one record a series, the most urgent first
   courses text not null                  -- what each expects, time by time
 ) without rowid;
+
+-- migration 4
+-- Baselines lie one a series, so that each is read when it is needed and written when it is there. Those
+-- of a signal that count are the ones with the digest and the time that `models` names.
+drop table models;
+create table models (
+  signal text primary key,
+  digest text not null,                  -- of the query and the detector that they were learned for
+  fitted_at real not null
+) without rowid;
+create table series_models (
+  signal text not null,
+  digest text not null,
+  fitted_at real not null,
+  series text not null,                  -- its labels, as label_key() writes them
+  model text not null,
+  primary key (signal, digest, fitted_at, series)
+) without rowid;

@@ -45,6 +45,21 @@ local function history_of(parts)
   return h
 end
 
+--- What its parts need to see, each step once.
+local function windows_of(parts)
+  local by_step, out = {}, {}
+  for _, part in ipairs(parts) do
+    for _, w in ipairs(part.windows or {}) do
+      if not by_step[w.step] then
+        by_step[w.step] = { range = w.range, step = w.step }
+        out[#out + 1] = by_step[w.step]
+      end
+      by_step[w.step].range = math.max(by_step[w.step].range, w.range)
+    end
+  end
+  return #out > 0 and out or nil
+end
+
 local function since(values, times, from)
   local first = 1
   while times[first] and times[first] < from do first = first + 1 end
@@ -75,14 +90,14 @@ local function build(o)
     return { models = models }
   end
 
-  local function verdicts(model, value, time, labels)
+  local function verdicts(model, value, time, labels, recent)
     local said, missing = {}, nil
     for i, part in ipairs(parts) do
       local m = model and model.models[i] or nil
       if m and m.missing then
         missing = missing or m.missing
       else
-        local v, fault = part.judge(m or nil, value, time, labels)
+        local v, fault = part.judge(m or nil, value, time, labels, recent)
         if not v then return nil, fault end
         if v.confidence then said[#said + 1] = v else missing = missing or v.reason end
       end
@@ -91,8 +106,8 @@ local function build(o)
   end
 
   --- The k-th largest of what the parts say: k of them are at least as odd as that.
-  local function judge(model, value, time, labels)
-    local said, missing = verdicts(model, value, time, labels)
+  local function judge(model, value, time, labels, recent)
+    local said, missing = verdicts(model, value, time, labels, recent)
     if not said then return nil, missing end
     local odd, reasons = 0, {}
     for _, v in ipairs(said) do
@@ -111,7 +126,7 @@ local function build(o)
   end
 
   return { name = 'combine', options = { [how] = true }, history = history,
-    fit = history and fit or nil, judge = judge }
+    windows = windows_of(parts), fit = history and fit or nil, judge = judge }
 end
 
 return types.detector('combine', SPEC, build)

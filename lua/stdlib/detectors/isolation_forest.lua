@@ -68,11 +68,14 @@ end
 -- The forests of models, ready to score: made when they are needed first.
 local ready = setmetatable({}, { __mode = 'k' })
 
+---@return isolation_forest.Model?
+---@return string? message  the model is damaged, or of another version
 local function forest_of(model)
-  if not ready[model] then
-    ready[model] = assert(forest.deserialize(assert(base64.decode(model.forest))))
-    model.forest = nil -- the store has it, and memory need not hold it twice
-  end
+  if ready[model] then return ready[model] end
+  local bytes, message = base64.decode(model.forest), 'it is no base64'
+  if bytes then ready[model], message = forest.deserialize(bytes) end
+  if not ready[model] then return nil, message end
+  model.forest = nil -- the store has it, and memory need not hold it twice
   return ready[model]
 end
 
@@ -135,14 +138,13 @@ local function build(o)
   end
 
   --- The verdict on a row of features.
-  local function verdict(model, row, value, score)
+  local function verdict(model, f, row, value, score)
     local odder = 1 - rank(model.levels, score)
     local is_odd = score > model.threshold
     local counts = types.counts(value > model.median, o.direction)
     local reason
     if is_odd then
-      reason = words.odd(o.features, row, forest_of(model):explain(row), model.usual, value,
-        o.step)
+      reason = words.odd(o.features, row, f:explain(row), model.usual, value, o.step)
       if not counts then reason = reason .. ', but not ' .. o.direction .. ' the usual' end
     else
       reason = ('%s is as usual: %.0f %% of the history were odder'):format(types.text(value),
@@ -179,10 +181,12 @@ local function build(o)
       end
       if near < LEAST then return too_few(near) end
     end
+    local f, unreadable = forest_of(model)
+    if not f then return types.no_baseline(unreadable) end
     y[#y + 1], ds[#ds + 1] = value, time
     local X = assert(features.compute(y, ds, newest))
     local row = X:to_rows()[1]
-    return verdict(model, row, value, -forest_of(model):score(row))
+    return verdict(model, f, row, value, -f:score(row))
   end
 
   --- How many samples with a value each one's long window holds.
@@ -201,7 +205,8 @@ local function build(o)
 
   local function judge_rows(model, values, times)
     local X = assert(features.compute(values, times, wanted))
-    local scores, rows = X.rows > 0 and forest_of(model):score_samples(X) or {}, X:to_rows()
+    local f = assert(forest_of(model))
+    local scores, rows = X.rows > 0 and f:score_samples(X) or {}, X:to_rows()
     local near, out, k = neighbours(values, times), {}, 0
     for i, value in ipairs(values) do
       if value - value ~= 0 then
@@ -209,7 +214,7 @@ local function build(o)
       else
         k = k + 1
         out[i] = reach > 0 and near[i] < LEAST and too_few(near[i])
-          or verdict(model, rows[k], value, -scores[k])
+          or verdict(model, f, rows[k], value, -scores[k])
       end
     end
     return out

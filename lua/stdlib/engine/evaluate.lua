@@ -77,18 +77,49 @@ local function ask(engine, job, slot)
   return vector
 end
 
+--- The samples of one window before a slot, by series.
+local function ask_window(engine, job, slot, window)
+  local n = math.max(1, math.ceil(window.range / window.step))
+  local found, failure = engine.queries:run(engine.source.query_range, engine.source, job.query,
+    slot - n * window.step, slot - window.step, window.step)
+  if not found then return nil, failure.message end
+  if found.partial then return nil, 'the answer is partial' end
+  return found
+end
+
+--- What the detector's windows show of each series before a slot: by the series' key, then by step.
+--- Where it cannot be had nothing is there, and the detector says so.
+local function look_back(engine, job, slot)
+  local by_series = {}
+  for _, window in ipairs(job.def.detector.windows or {}) do
+    local found, message = ask_window(engine, job, slot, window)
+    if not found then
+      log.warn('the recent samples cannot be had', { rule = job.rule, reason = message })
+      return {}
+    end
+    for _, series in ipairs(found) do
+      series.labels.__name__ = nil
+      local key = label_key(series.labels)
+      by_series[key] = by_series[key] or {}
+      by_series[key][window.step] = series
+    end
+  end
+  return by_series
+end
+
 --- The verdict on a sample, or nil for NaN; nil and a fault where the rule's own code failed.
-local function judge(def, models, why, sample)
+local function judge(def, models, why, recent, sample)
   if sample.value ~= sample.value then return nil end
   local detector, model = def.detector, nil
+  local key = (detector.fit or detector.windows) and label_key(sample.labels)
   if detector.fit then
-    model = models[label_key(sample.labels)]
+    model = models[key]
     if not model then
       return types.no_baseline(why or 'this series was not there when it was learned')
     end
     if model.missing then return types.no_baseline(model.missing) end
   end
-  return detector.judge(model, sample.value, sample.time, sample.labels)
+  return detector.judge(model, sample.value, sample.time, sample.labels, key and recent[key])
 end
 
 local function expand_all(templates, data)
@@ -136,14 +167,15 @@ end
 
 ---@return signals.Observation[]? observations
 ---@return table|string? failure  a fault (a table) or words
-local function judge_all(engine, def, vector, slot)
-  local models, why = {}, nil
+local function judge_all(engine, job, vector, slot)
+  local def, models, why = job.def, {}, nil
   if def.detector.fit then models, why = engine.models:get(def, vector, slot) end
+  local recent = not why and look_back(engine, job, slot) or {}
   local observations, too_much = {}, cpu_meter(engine, def)
   for i, sample in ipairs(vector) do
     local late = too_much(i - 1)
     if late then return nil, late end
-    local verdict, fault = judge(def, models, why, sample)
+    local verdict, fault = judge(def, models, why, recent, sample)
     if fault then return nil, fault end
     observations[i] = observe(engine, def, sample, verdict, slot)
   end
@@ -154,7 +186,7 @@ end
 local function look(engine, job, slot)
   local vector, message = ask(engine, job, slot)
   if not vector then return nil, message end
-  local observations, failure = judge_all(engine, job.def, vector, slot)
+  local observations, failure = judge_all(engine, job, vector, slot)
   if not observations then return nil, failure end
   return observations, nil, vector
 end

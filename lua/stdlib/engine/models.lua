@@ -14,6 +14,29 @@ local AGAIN = 60      -- seconds until a failed attempt is repeated
 -- how fresh models may be and still be learned anew for series they do not know
 local NEW_SERIES = 600
 
+-- Series whose models are written in one transaction.
+local BATCH = 16
+
+--- The models of one signal as the store has them, by the series' key: each is read when it is asked
+--- for first, so that a restart costs no more than what is judged.
+local function stored(store, name, digest, fitted_at)
+  local found = { digest = digest, fitted_at = fitted_at, known = {} }
+  for _, row in ipairs(store:rows([[select series from series_models
+    where signal = ? and digest = ? and fitted_at = ?]], name, digest, fitted_at)) do
+    found.known[row.series] = true
+  end
+  found.by_series = setmetatable({}, { __index = function(by_series, key)
+    if not found.known[key] then return nil end
+    local row = store:row([[select model from series_models
+      where signal = ? and digest = ? and fitted_at = ? and series = ?]], name, digest, fitted_at,
+      key)
+    if not row then return { missing = 'it is being learned anew' } end
+    by_series[key] = json.decode(row.model)
+    return by_series[key]
+  end })
+  return found
+end
+
 ---@param store perigee.Store
 ---@param source table      a Prometheus client
 ---@return table keeper
@@ -25,10 +48,9 @@ function models.keeper(store, source)
   local function load(name, digest)
     local cached = cache[name]
     if cached and cached.digest == digest then return cached end
-    local row = store:row('select digest, fitted_at, models from models where signal = ?', name)
+    local row = store:row('select digest, fitted_at from models where signal = ?', name)
     if not row or row.digest ~= digest then return nil end
-    cache[name] = { digest = digest, fitted_at = row.fitted_at,
-      by_series = json.decode(row.models) }
+    cache[name] = stored(store, name, digest, row.fitted_at)
     return cache[name]
   end
 
@@ -43,17 +65,45 @@ function models.keeper(store, source)
     return series
   end
 
+  local function write(def, now, batch)
+    store:relaxed(function()
+      for _, item in ipairs(batch) do
+        store:exec('insert or replace into series_models values (?, ?, ?, ?, ?)', def.name,
+          def.model_digest, now, item.key, item.model)
+      end
+    end)
+  end
+
+  --- Makes the models that were written as of `now` those of the signal.
+  local function switch(def, now)
+    store:relaxed(function()
+      store:exec('insert or replace into models (signal, digest, fitted_at) values (?, ?, ?)',
+        def.name, def.model_digest, now)
+      store:exec('delete from series_models where signal = ? and not (digest = ? and fitted_at = ?)',
+        def.name, def.model_digest, now)
+    end)
+    return stored(store, def.name, def.model_digest, now)
+  end
+
+  --- Learns from the history, one series after the other: what has been learned goes to the store
+  --- and not to memory, and the old models are in force until all is there.
   local function fit(def, now)
     local series, message = fetch(def, now)
     if not series then return nil, message end
-    local by_series = {}
-    for _, s in ipairs(series) do
+    local batch = {}
+    for i, s in ipairs(series) do
       s.labels.__name__ = nil
       local model, why = def.detector.fit(s.y, s.ds)
-      by_series[label_key(s.labels)] = model or { missing = why }
+      batch[#batch + 1] = { key = label_key(s.labels), model = json.encode(model
+        or { missing = why }) }
+      s.y, s.ds = nil, nil
+      if #batch == BATCH or i == #series then
+        write(def, now, batch)
+        batch = {}
+      end
       async.sleep(0) -- the others have a turn between two series
     end
-    return { digest = def.model_digest, fitted_at = now, by_series = by_series }
+    return switch(def, now)
   end
 
   local function learn(def, now)
@@ -65,11 +115,6 @@ function models.keeper(store, source)
       log.warn('no baseline could be learned', { signal = def.name, reason = message })
       return nil, message
     end
-    store:relaxed(function()
-      store:exec(
-        'insert or replace into models (signal, digest, fitted_at, models) values (?, ?, ?, ?)',
-        def.name, learned.digest, learned.fitted_at, json.encode(learned.by_series))
-    end)
     cache[def.name], retry_at[def.name] = learned, nil
     log.debug('baselines learned', { signal = def.name })
     return learned
@@ -77,7 +122,7 @@ function models.keeper(store, source)
 
   local function knows_all(found, vector)
     for _, sample in ipairs(vector) do
-      if not found.by_series[label_key(sample.labels)] then return false end
+      if not found.known[label_key(sample.labels)] then return false end
     end
     return true
   end
@@ -86,7 +131,8 @@ function models.keeper(store, source)
   ---@param def table      the signal
   ---@param vector table   the answer to judge, its labels without the metric's name
   ---@param now number
-  ---@return table<string, table> by_series  a model, or { missing = why }
+  ---@return table<string, table> by_series  a model, or { missing = why }; to be indexed by a key,
+  ---       for models are read as they are asked for
   ---@return string? message  why there is none at all
   function keeper.get(_, def, vector, now)
     local found = load(def.name, def.model_digest)
@@ -109,8 +155,12 @@ end
 
 --- Forgets the models of signals that are declared no more.
 function models.prune(store, names)
-  for _, row in ipairs(store:rows 'select signal from models') do
-    if not names[row.signal] then store:exec('delete from models where signal = ?', row.signal) end
+  for _, row in ipairs(store:rows [[select signal from models
+    union select signal from series_models]]) do
+    if not names[row.signal] then
+      store:exec('delete from models where signal = ?', row.signal)
+      store:exec('delete from series_models where signal = ?', row.signal)
+    end
   end
 end
 

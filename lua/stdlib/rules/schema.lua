@@ -194,7 +194,7 @@ local function detector_rule(ctx)
 end
 
 --- What the learned models of a signal depend on: when it is the same, they still fit.
-local function model_digest(body, declaration, ctx)
+local function model_digest(body, declaration, ctx, detector)
   local function plain(v)
     if type(v) ~= 'table' then return v end
     if is_function(v) then return ctx.file_digest end -- a function is as new as its file
@@ -205,7 +205,7 @@ local function model_digest(body, declaration, ctx)
     return out
   end
   return hash.sha256(json.encode { query = body.query, detector = plain(body.detector),
-    name = declaration.name })
+    name = declaration.name, options = detector.options })
 end
 
 -- -- declarations ---------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ local function signal(declaration, ctx)
   local message = #problems == 0 and wrong_history(def.detector)
   if message then problems[1] = { path = { 'detector' }, message = message } end
   if #problems == 0 then
-    def.model_digest = model_digest(body, declaration, ctx)
+    def.model_digest = model_digest(body, declaration, ctx, def.detector)
     def.constant_labels = constant_labels(body.labels)
   end
   return def, problems, warn_value_in_labels(body)

@@ -72,10 +72,10 @@ describe('baselines', function()
 
   it('are kept: neither the next look nor the next process learns them again', function()
     local w, def = world(), signal()
-    local first = get(w, def)
+    local first = get(w, def)[SHOP]
     clock.advance(3600)
-    assert.same(first, get(w, def))
-    assert.same(first, (get(w, def, nil, models.keeper(w.store, w.source))))
+    assert.same(first, get(w, def)[SHOP])
+    assert.same(first, get(w, def, nil, models.keeper(w.store, w.source))[SHOP])
     assert.equal(1, def.fits)
   end)
 
