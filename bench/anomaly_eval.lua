@@ -1,5 +1,6 @@
---- How well a detector finds what experts have labelled in real series: row-wise ROC-AUC and average
---- precision, and the share of labelled events of which some row scores above 99 % of all others.
+--- How well a detector finds what experts have labelled in real series: row-wise ROC-AUC and
+--- average precision, and the share of labelled events of which some row scores above 99 % of all
+--- others.
 local file = require 'perigee.file'
 local matrix = require 'matrix'
 local measures = require 'measures'

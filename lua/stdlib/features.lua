@@ -1,7 +1,7 @@
---- What models of a series look at beside the value itself: features, each of which depends on that
---- sample and on what came before it, no further back than features.reach(). The row of the newest
---- sample, computed from the recent ones alone, is to the last bit the row that a long history gives.
---- docs/detectors.md tells what each of them is.
+--- What models of a series look at beside the value itself: features, each of which depends on
+--- that sample and on what came before it, no further back than features.reach(). The row of the
+--- newest sample, computed from the recent ones alone, is to the last bit the row that a long
+--- history gives. docs/detectors.md tells what each of them is.
 local check = require 'check'
 local core = require 'perigee.features'
 
@@ -64,7 +64,7 @@ end
 ---@param times number[]    Unix seconds, ascending
 ---@param o { names: string[], step: number, zone?: calendar.Zone, last?: boolean }  step: seconds
 ---       between samples, as intended; last: only the row of the last sample
----@return matrix.Matrix? matrix  columns named after their features; waits where there is much to do
+---@return matrix.Matrix? matrix  columns named after their features. Waits where there is much
 ---@return string? message
 function features.compute(values, times, o)
   return core.compute(values, times, o.names, o.step, o.zone, o.last)

@@ -6,8 +6,8 @@
 
 #include "kernels/calendar.h"
 
-/* The zone at index i, NULL (UTC) where there is nil or none; that value's own, so it does not go to
- * a thread. Raises for anything else. */
+/* The zone at index i, NULL (UTC) where there is nil or none; that value's own, so it does not go
+ * to a thread. Raises for anything else. */
 const struct zone *bind_opt_zone(lua_State *L, int i);
 
 #endif

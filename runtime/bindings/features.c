@@ -98,8 +98,8 @@ static void take_offsets(lua_State *L, struct job *job, const struct zone *zone)
         job->offsets[i] = zone_offset(zone, (int64_t)floor(job->samples[i].ds));
 }
 
-/* compute(values, times, names, step, zone or nil, last or nil) -> matrix, a row for each value that
- * is finite; with `last` only for the last of them. Waits where there is much to do. */
+/* compute(values, times, names, step, zone or nil, last or nil) -> matrix, a row for each value
+ * that is finite; with `last` only for the last of them. Waits where there is much to do. */
 static int l_compute(lua_State *L)
 {
     static const struct compute_kind kind = {sizeof(struct job), run, push, drop};

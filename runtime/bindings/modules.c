@@ -3,8 +3,8 @@
 #include "bindings/bind.h"
 
 const luaL_Reg bind_modules[] = {
-    {"perigee.boost", luaopen_perigee_boost},
     {"perigee.base64", luaopen_perigee_base64},
+    {"perigee.boost", luaopen_perigee_boost},
     {"perigee.calendar", luaopen_perigee_calendar},
     {"perigee.clock", luaopen_perigee_clock},
     {"perigee.ecdf", luaopen_perigee_ecdf},

@@ -4,8 +4,8 @@
 
 #include <lua.h>
 
-int luaopen_perigee_boost(lua_State *L);
 int luaopen_perigee_base64(lua_State *L);
+int luaopen_perigee_boost(lua_State *L);
 int luaopen_perigee_calendar(lua_State *L);
 int luaopen_perigee_clock(lua_State *L);
 int luaopen_perigee_ecdf(lua_State *L);

@@ -77,8 +77,7 @@ static int l_time(lua_State *L) /* time(text) -> Unix seconds | nil */
 
 int luaopen_perigee_series_file(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"read_csv", l_read_csv}, {"time", l_time}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"read_csv", l_read_csv}, {"time", l_time}, {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

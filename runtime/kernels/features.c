@@ -196,8 +196,8 @@ static size_t window_start(const struct features *f, size_t i, double window)
     return j;
 }
 
-/* From the newest sample back and measured from it, so that it is the same sum whatever came before,
- * and a large offset takes nothing of a small spread. */
+/* From the newest sample back and measured from it, so that it is the same sum whatever came
+ * before, and a large offset takes nothing of a small spread. */
 static void window_moments(const struct features *f, size_t i, size_t start, double *mean,
                            double *sd)
 {
@@ -252,7 +252,8 @@ static int fill(struct matrix *m, const struct features *f, const struct season 
         double all[FEATURE_COUNT] = {0};
         if (i % 1024 == 0 && cancel != NULL && atomic_load(cancel)) return -ECANCELED;
         all_of(f, s, i, all);
-        for (size_t k = 0; k < f->n_which; k++) m->x[(i - first) * m->columns + k] = all[f->which[k]];
+        for (size_t k = 0; k < f->n_which; k++)
+            m->x[(i - first) * m->columns + k] = all[f->which[k]];
     }
     return 0;
 }

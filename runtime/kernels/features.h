@@ -51,7 +51,8 @@ struct features {
 };
 
 double features_window(double step, bool is_long); /* seconds */
-/* Seconds before a sample that its row may depend on: samples further back than that change nothing.
+/* Seconds before a sample that its row may depend on: samples further back than that change
+ * nothing.
  */
 double features_reach(double step, const enum feature *which, size_t n_which);
 

@@ -216,7 +216,8 @@ static int sort(struct series *s, struct err *e)
             size_t i = at, middle = at + run < s->n ? at + run : s->n;
             size_t j = middle, end = middle + run < s->n ? middle + run : s->n;
             for (size_t k = at; k < end; k++)
-                to[k] = i < middle && (j == end || from[i].ds <= from[j].ds) ? from[i++] : from[j++];
+                to[k] =
+                    i < middle && (j == end || from[i].ds <= from[j].ds) ? from[i++] : from[j++];
         }
         struct sample *other = from;
         from = to;

@@ -1,5 +1,5 @@
---- Isolation forest: how few random cuts it takes to set a sample's features apart from those of its
---- own history. Finds what has no name: levels, jumps, restlessness, calm, and odd combinations.
+--- Isolation forest: how few random cuts it takes to set a sample's features apart from those of
+--- its own history. Finds what has no name: levels, jumps, restlessness, calm, odd combinations.
 local base64 = require 'perigee.base64'
 local calendar = require 'perigee.calendar'
 local check = require 'check'
@@ -24,8 +24,8 @@ local words = require 'detectors.feature_words'
 ---@field direction? string      "both", "above" or "below" the median; "both"
 ---@field timezone? string       whose hours, weekdays and days: "Europe/Berlin"; "UTC"
 ---@field min_samples? integer   with fewer there is no baseline; 100
-local SPEC = shared.with_history({ history = '14d', step = '5m', retrain = '1d', min_samples = 100 },
-  {
+local HISTORY = { history = '14d', step = '5m', retrain = '1d', min_samples = 100 }
+local SPEC = shared.with_history(HISTORY, {
   features = features.rule 'rolling',
   n_estimators = check.number(100, { min = 1, max = 10000, integer = true }),
   max_samples = check.number(256, { min = 2, max = 1 << 20, integer = true }),

@@ -17,8 +17,8 @@ local NEW_SERIES = 600
 -- Series whose models are written in one transaction.
 local BATCH = 16
 
---- The models of one signal as the store has them, by the series' key: each is read when it is asked
---- for first, so that a restart costs no more than what is judged.
+--- The models of one signal as the store has them, by the series' key: each is read when it is
+--- asked for first, so that a restart costs no more than what is judged.
 local function stored(store, name, digest, fitted_at)
   local found = { digest = digest, fitted_at = fitted_at, known = {} }
   for _, row in ipairs(store:rows([[select series from series_models
@@ -79,8 +79,8 @@ function models.keeper(store, source)
     store:relaxed(function()
       store:exec('insert or replace into models (signal, digest, fitted_at) values (?, ?, ?)',
         def.name, def.model_digest, now)
-      store:exec('delete from series_models where signal = ? and not (digest = ? and fitted_at = ?)',
-        def.name, def.model_digest, now)
+      store:exec([[delete from series_models
+        where signal = ? and not (digest = ? and fitted_at = ?)]], def.name, def.model_digest, now)
     end)
     return stored(store, def.name, def.model_digest, now)
   end

@@ -8,10 +8,10 @@
 enum { DAY = 86400, MOST = 4096 };
 
 static struct sample samples[MOST];
-static const enum feature all[] = {
-    FEATURE_VALUE,    FEATURE_HOUR,        FEATURE_WEEKDAY,    FEATURE_DIFFERENCE,
-    FEATURE_CHANGE,   FEATURE_MEAN_1H,     FEATURE_MEAN_6H,    FEATURE_SD_1H,
-    FEATURE_SD_6H,    FEATURE_RESIDUAL,    FEATURE_RESIDUAL_1H, FEATURE_RESIDUAL_6H};
+static const enum feature all[] = {FEATURE_VALUE,      FEATURE_HOUR,        FEATURE_WEEKDAY,
+                                   FEATURE_DIFFERENCE, FEATURE_CHANGE,      FEATURE_MEAN_1H,
+                                   FEATURE_MEAN_6H,    FEATURE_SD_1H,       FEATURE_SD_6H,
+                                   FEATURE_RESIDUAL,   FEATURE_RESIDUAL_1H, FEATURE_RESIDUAL_6H};
 
 static struct features of(size_t n, double step)
 {
@@ -201,8 +201,8 @@ TEST(clocks_that_change_are_followed)
     f.offsets = offsets;
     expect_incremental(&f);
     struct matrix *m = compute(&f, 0);
-    for (size_t i = 2300; i < 2700; i += 7) close_to(matrix_get(m, i, FEATURE_RESIDUAL),
-                                                     twin_residual(&f, i), 100);
+    for (size_t i = 2300; i < 2700; i += 7)
+        close_to(matrix_get(m, i, FEATURE_RESIDUAL), twin_residual(&f, i), 100);
     matrix_free(m);
     for (size_t i = 0; i < f.n; i++) offsets[i] = i < 2500 ? 3600 : 7200; /* an hour ahead */
     expect_incremental(&f);

@@ -84,9 +84,9 @@ TEST(sorting_agrees_with_the_obvious_way)
         for (size_t i = 0; i < s.n; i++) {
             assert_true(keys[(int)s.samples[i].y] == (int)s.samples[i].ds);
             if (i == 0) continue;
-            assert_true(s.samples[i - 1].ds < s.samples[i].ds ||
-                        (s.samples[i - 1].ds == s.samples[i].ds &&
-                         s.samples[i - 1].y < s.samples[i].y));
+            assert_true(
+                s.samples[i - 1].ds < s.samples[i].ds ||
+                (s.samples[i - 1].ds == s.samples[i].ds && s.samples[i - 1].y < s.samples[i].y));
         }
     }
 }
@@ -121,11 +121,29 @@ TEST(times_are_read_in_every_form)
 
 TEST(what_is_no_time_is_refused)
 {
-    static const char *const cases[] = {
-        "", " ", "nan", "inf", "x", "2026-1-31", "2026-13-01", "2026-00-01", "2023-02-29",
-        "2026-01-32", "2026-01-31T", "2026-01-31T24:00", "2026-01-31T23:60", "2026-01-31T23:59:61",
-        "2026-01-31T23:59:00.", "2026-01-31T23:59:00Zx", "2026-01-31T23:59:00+2", "2026-01-31 2:00",
-        "2026-01-31T23:59:00+24:00", "2026-01-31x", "1700000000000", "31.01.2026", "20x6-01-31"};
+    static const char *const cases[] = {"",
+                                        " ",
+                                        "nan",
+                                        "inf",
+                                        "x",
+                                        "2026-1-31",
+                                        "2026-13-01",
+                                        "2026-00-01",
+                                        "2023-02-29",
+                                        "2026-01-32",
+                                        "2026-01-31T",
+                                        "2026-01-31T24:00",
+                                        "2026-01-31T23:60",
+                                        "2026-01-31T23:59:61",
+                                        "2026-01-31T23:59:00.",
+                                        "2026-01-31T23:59:00Zx",
+                                        "2026-01-31T23:59:00+2",
+                                        "2026-01-31 2:00",
+                                        "2026-01-31T23:59:00+24:00",
+                                        "2026-01-31x",
+                                        "1700000000000",
+                                        "31.01.2026",
+                                        "20x6-01-31"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double t;
         char *copy = strdup(cases[i]);

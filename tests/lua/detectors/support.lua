@@ -24,6 +24,17 @@ function support.upto(n)
   return out
 end
 
+--- Random numbers in [0, 1) from a seed, the same on every machine.
+function support.random(seed)
+  local x = seed * 2654435761 % 0x100000000 | 1
+  return function()
+    x = x ~ (x << 13) & 0xffffffff
+    x = x ~ (x >> 17)
+    x = x ~ (x << 5) & 0xffffffff
+    return x / 0x100000000
+  end
+end
+
 support.NAN, support.INF = 0 / 0, math.huge
 
 return support

@@ -55,8 +55,9 @@ describe('a rule file sees', function()
     ]]
     assert.equal('_G _VERSION assert combine error forecast getmetatable hour_of_week http '
       .. 'incident ipairs isolation_forest math metric next pairs pcall playbook print '
-      .. 'ratio_to_baseline rawequal rawget rawlen rawset require robust_z_score select setmetatable '
-      .. 'signal string table threshold tonumber tostring type utf8 verify xpcall z_score',
+      .. 'ratio_to_baseline rawequal rawget rawlen rawset require robust_z_score select '
+      .. 'setmetatable signal string table threshold tonumber tostring type utf8 verify '
+      .. 'xpcall z_score',
       declarations[1].body.query)
   end)
 
