@@ -132,6 +132,9 @@ const struct fast_code fast_avx2 = {"avx2",
                                     {0, 1, 4, 5, 8,  9,  12, 13, 16, 17, 20, 21, 24, 25, 28, 29,
                                      2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31}};
 
+#define EXPLAIN explain_avx2
+#include "kernels/trees_explain_code.h"
+
 #ifdef __clang__
 #pragma clang attribute pop
 #endif
