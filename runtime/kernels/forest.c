@@ -20,6 +20,30 @@ struct forest *forest_share(struct forest *f)
     return f;
 }
 
+bool forest_floats(const double *x, const double *origin, size_t n, bool finite, float *out)
+{
+    typedef double doubles __attribute__((vector_size(32)));
+    typedef float floats __attribute__((vector_size(16)));
+    typedef int32_t ints __attribute__((vector_size(16)));
+    ints none = {0};
+    int missing = 0;
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        doubles a, b;
+        memcpy(&a, x + i, sizeof a);
+        memcpy(&b, origin + i, sizeof b);
+        floats y = __builtin_convertvector(a - b, floats);
+        none |= (ints)(y != y);
+        memcpy(out + i, &y, sizeof y);
+    }
+    for (; i < n; i++) {
+        out[i] = (float)(x[i] - origin[i]);
+        missing |= out[i] != out[i];
+    }
+    for (i = 0; finite && i < n; i++) out[i] = forest_finite(out[i]);
+    return (missing | none[0] | none[1] | none[2] | none[3]) != 0;
+}
+
 void forest_free(struct forest *f)
 {
     if (f == NULL || f->owners-- > 0) return;

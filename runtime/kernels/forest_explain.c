@@ -47,10 +47,8 @@ int forest_explain(const struct forest *f, const double *x, double *out)
 {
     float *row = malloc(f->features * sizeof *row);
     if (row == NULL) return -ENOMEM;
-    for (size_t c = 0; c < f->features; c++) {
-        row[c] = forest_float(x[c], f->origin[c]);
-        out[c] = 0;
-    }
+    forest_floats(x, f->origin, f->features, f->pair != NULL, row);
+    for (size_t c = 0; c < f->features; c++) out[c] = 0;
     double mean = 0, path = 0;
     for (size_t t = 0; t < f->trees; t++) {
         struct walk w = {f, row, out, f->first[t]};

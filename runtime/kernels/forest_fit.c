@@ -50,8 +50,9 @@ struct scratch {
     float *x;           /* (samples, columns) or NULL: too many */
     uint32_t *at;       /* (samples) indices into drawn, by node */
     uint32_t *other;    /* (samples) */
-    double *z;          /* (samples) what is cut, of each row of the node */
-    float *value;       /* (samples) the same where one column is cut */
+    double *z;          /* (samples) what is cut along two columns, of each row of the node */
+    float *value;       /* (samples) of the column that was looked at last */
+    uint8_t *right;     /* (samples) 1 for rows of the node that go right */
     struct range *todo; /* (limit + 2) */
     struct forest_sprout *nodes; /* (2 * samples - 1) */
     uint32_t n;
@@ -67,6 +68,7 @@ static void scratch_free(struct scratch *s)
     free(s->other);
     free(s->z);
     free(s->value);
+    free(s->right);
     free(s->todo);
     free(s->nodes);
 }
@@ -84,11 +86,12 @@ static int scratch_init(struct scratch *s, const struct job *j)
     s->other = malloc(n * sizeof *s->other);
     s->z = malloc(n * sizeof *s->z);
     s->value = malloc(n * sizeof *s->value);
+    s->right = malloc(n);
     s->todo = malloc((j->limit + 2) * sizeof *s->todo);
     s->nodes = malloc((2 * n - 1) * sizeof *s->nodes);
     bool all = s->drawn != NULL && s->table != NULL && s->order != NULL && s->at != NULL &&
-               s->other != NULL && s->z != NULL && s->value != NULL && s->todo != NULL &&
-               s->nodes != NULL && (s->x != NULL || !gathers);
+               s->other != NULL && s->z != NULL && s->value != NULL && s->right != NULL &&
+               s->todo != NULL && s->nodes != NULL && (s->x != NULL || !gathers);
     return all ? 0 : -ENOMEM;
 }
 
@@ -132,15 +135,15 @@ static void gather(const struct job *j, struct scratch *s)
             for (size_t c = 0; c < columns; c += 8) __builtin_prefetch(ahead + c);
         }
         const double *row = matrix_row(j->m, s->drawn[i]);
-        float *x = s->x + i * columns;
-        for (size_t c = 0; c < columns; c++) x[c] = forest_float(row[c], j->origin[c]);
+        forest_floats(row, j->origin, columns, j->o->ndim == 2, s->x + i * columns);
     }
 }
 
 static float value_of(const struct job *j, const struct scratch *s, uint32_t i, uint32_t column)
 {
     if (s->x != NULL) return s->x[i * j->m->columns + column];
-    return forest_float(matrix_get(j->m, s->drawn[i], column), j->origin[column]);
+    float x = (float)(matrix_get(j->m, s->drawn[i], column) - j->origin[column]);
+    return j->o->ndim == 2 ? forest_finite(x) : x;
 }
 
 /* Chooses which columns the tree looks at: the first of `order`. */
@@ -199,28 +202,30 @@ static bool draw_column(const struct job *j, struct scratch *s, struct range *r,
     return false;
 }
 
-/* Splits the node's rows: those with z <= t to the front. Missing ones go to a side by the shares
- * of the others. Returns how many are in front. */
-static uint32_t partition(struct scratch *s, const struct range *r, double t, uint32_t missing)
+/* Splits the node's rows: those that go right to the back. Returns how many are in front. */
+static uint32_t partition(struct scratch *s, const struct range *r)
 {
-    uint32_t n = r->last - r->first, left = 0, right = 0, *at = s->at + r->first;
-    double share = 0;
-    if (missing > 0) {
-        uint32_t below = 0;
-        for (uint32_t i = 0; i < n; i++) below += s->z[i] <= t;
-        share = (double)below / (n - missing);
-    }
+    uint32_t n = r->last - r->first, left = 0, right = 0, *at = s->at + r->first, *other = s->other;
+    const uint8_t *is_right = s->right;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t row = at[i];
-        bool over = s->z[i] > t;
-        if (missing > 0 && s->z[i] != s->z[i]) over = random_unit(&s->random) >= share;
         at[left] = row;
-        s->other[right] = row;
-        left += !over;
-        right += over;
+        other[right] = row;
+        right += is_right[i];
+        left = i + 1 - right;
     }
-    memcpy(at + left, s->other, right * sizeof *at);
+    memcpy(at + left, other, right * sizeof *at);
     return left;
+}
+
+/* Sends the rows whose value is missing to either side, by the shares of the others. */
+static void draw_sides(struct scratch *s, uint32_t n, uint32_t missing)
+{
+    uint32_t right = 0;
+    for (uint32_t i = 0; i < n; i++) right += s->right[i];
+    double share = (double)right / (n - missing);
+    for (uint32_t i = 0; i < n; i++)
+        if (isnan(s->value[i])) s->right[i] = random_unit(&s->random) < share;
 }
 
 static bool cut_one(const struct job *j, struct scratch *s, struct range *r,
@@ -229,11 +234,16 @@ static bool cut_one(const struct job *j, struct scratch *s, struct range *r,
     float range[2];
     uint32_t missing, n = r->last - r->first;
     if (!draw_column(j, s, r, range, &missing)) return false;
-    double low = range[0], high = range[1], t = low + random_unit(&s->random) * (high - low);
+    /* Infinite values are beyond whatever is drawn. */
+    double low = forest_finite(range[0]), high = forest_finite(range[1]),
+           t = low + random_unit(&s->random) * (high - low);
     node->feature = s->order[r->constants];
-    node->t = t < high ? round_down(t) : range[0];
-    for (uint32_t i = 0; i < n; i++) s->z[i] = s->value[i];
-    *left = partition(s, r, node->t, missing);
+    float cut = t < high ? round_down(t) : (float)low;
+    if (cut >= range[1]) cut = range[0];
+    for (uint32_t i = 0; i < n; i++) s->right[i] = s->value[i] > cut;
+    if (missing > 0) draw_sides(s, n, missing);
+    node->t = cut;
+    *left = partition(s, r);
     return true;
 }
 
@@ -257,7 +267,7 @@ static double deviation(const struct scratch *s, uint32_t n)
 static float draw_weight(struct scratch *s, uint32_t n)
 {
     double w = random_normal(&s->random) / deviation(s, n);
-    return forest_float(w, 0); /* finite, however small the deviation */
+    return forest_finite((float)w); /* however small the deviation */
 }
 
 /* Two columns with normal weights. With one column left to cut it is a cut along that. */
@@ -284,14 +294,18 @@ static bool cut_two(const struct job *j, struct scratch *s, struct range *r,
     double low = INFINITY, high = -INFINITY;
     missing = 0;
     for (uint32_t i = 0; i < n; i++) {
-        low = s->z[i] < low ? s->z[i] : low;
-        high = s->z[i] > high ? s->z[i] : high;
-        missing += s->z[i] != s->z[i];
+        double z = s->z[i];
+        low = z < low ? z : low;
+        high = z > high ? z : high;
+        missing += z != z;
+        s->value[i] = z != z ? NAN : 0;
     }
     if (!(high > low)) return false;
     double t = low + random_unit(&s->random) * (high - low);
     node->t2 = t < high ? t : low;
-    *left = partition(s, r, node->t2, missing);
+    for (uint32_t i = 0; i < n; i++) s->right[i] = s->z[i] > node->t2;
+    if (missing > 0) draw_sides(s, n, missing);
+    *left = partition(s, r);
     return true;
 }
 

@@ -78,12 +78,14 @@ static inline uint32_t forest_feature(const struct forest *f, struct forest_node
     return n.where & ((1u << f->feature_bits) - 1);
 }
 
-/* The value that is compared: NaN stays NaN. */
-static inline float forest_float(double x, double origin)
+/* The values that are compared: float32, NaN and infinite where they are or become so. Cuts along
+ * two columns add them up, so there infinities become the largest numbers (`finite`). Whether any
+ * is NaN. */
+bool forest_floats(const double *x, const double *origin, size_t n, bool finite, float *out);
+static inline float forest_finite(float x) /* NaN stays NaN */
 {
-    x -= origin;
-    x = x > (double)FLT_MAX ? (double)FLT_MAX : x;
-    return (float)(x < -(double)FLT_MAX ? -(double)FLT_MAX : x);
+    x = x > FLT_MAX ? FLT_MAX : x;
+    return x < -FLT_MAX ? -FLT_MAX : x;
 }
 
 static inline double forest_score_of(const struct forest *f, double path)

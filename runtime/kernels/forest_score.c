@@ -13,9 +13,10 @@
 #include "kernels/forest_plan.h"
 
 enum {
-    ABREAST = 8,  /* trees walked at once */
-    PIECE = 2048, /* rows a thread takes at a time */
-    FEW = 16384   /* rows that one thread is enough for */
+    ABREAST = 8,   /* trees walked at once */
+    PIECE = 2048,  /* rows a thread takes at a time */
+    PLANNED = 256, /* rows from which on a plan is made */
+    FEW = 16384    /* rows that one thread is enough for */
 };
 
 /* -- the definition -- */
@@ -143,13 +144,8 @@ static void walk(const struct forest *f, const float *x /* (n, features) */, siz
 
 static double score_row(const struct forest *f, const double *x, float *row)
 {
-    bool missing = false;
-    for (size_t c = 0; c < f->features; c++) {
-        row[c] = forest_float(x[c], f->origin[c]);
-        missing |= isnan(row[c]);
-    }
     double path;
-    if (missing)
+    if (forest_floats(x, f->origin, f->features, f->pair != NULL, row))
         path = path_of_all(f, row);
     else
         walk(f, row, 1, &path);
@@ -168,63 +164,177 @@ double forest_score_row(const struct forest *f, const double *x)
 
 /* -- many -- */
 
-enum { BLOCK = 64 }; /* rows that are converted and walked together */
+enum {
+    BLOCKS = 4,                   /* that go through a tree one after the other */
+    BATCH = BLOCKS * FOREST_BLOCK /* rows that are converted together */
+};
 
 struct job {
     const struct forest *f;
     const struct matrix *m;
     const size_t *which;
+    bool in_place;                  /* the columns are those of the forest, in its order */
+    const struct forest_plan *plan; /* NULL: walk */
+    struct forest_lanes lanes;
     const atomic_bool *cancel;
     double *out;
-    float **rows; /* one a thread: (BLOCK, features) */
+    struct workspace *workspace; /* one a thread */
 };
 
-/* Rows as they are compared; with a 0 where something is missing, and which rows these are. */
-static void convert(const struct job *j, size_t first, size_t n, float *x, bool *missing)
+struct workspace {
+    double *row; /* (features) */
+    float *x;    /* (BATCH, features) */
+    double path[BATCH];
+    bool missing[BATCH];
+    /* With a plan: */
+    int16_t *rank; /* (BLOCKS, features, FOREST_BLOCK) */
+    unsigned char (*slots)[FOREST_BLOCK];
+    unsigned char (*labels)[FOREST_BLOCK]; /* (TOGETHER * BLOCKS) */
+};
+
+enum { TOGETHER = 4 }; /* trees whose leaves are looked up together */
+
+static void workspace_free(struct workspace *w)
 {
+    free(w->row);
+    free(w->x);
+    free(w->rank);
+    free(w->slots);
+    free(w->labels);
+}
+
+static int workspace_init(struct workspace *w, const struct job *j)
+{
+    size_t features = j->f->features;
+    w->row = malloc(features * sizeof *w->row);
+    w->x = malloc(BATCH * features * sizeof *w->x);
+    if (w->row == NULL || w->x == NULL) return -ENOMEM;
+    if (j->plan == NULL) return 0;
+    w->rank = aligned_alloc(64, BATCH * features * sizeof *w->rank);
+    w->slots = aligned_alloc(64, (FOREST_LEAVES + 1) * sizeof *w->slots);
+    w->labels = aligned_alloc(64, TOGETHER * sizeof *w->labels);
+    return w->rank != NULL && w->slots != NULL && w->labels != NULL ? 0 : -ENOMEM;
+}
+
+/* Rows as they are compared, and which of them lack something. */
+static void convert(const struct job *j, size_t first, size_t n, struct workspace *w)
+{
+    size_t features = j->f->features;
     for (size_t i = 0; i < n; i++) {
         const double *from = matrix_row(j->m, first + i);
-        float *row = x + i * j->f->features;
-        missing[i] = false;
-        for (size_t c = 0; c < j->f->features; c++) {
-            float v = forest_float(from[j->which[c]], j->f->origin[c]);
-            missing[i] |= v != v;
-            row[c] = v;
+        float *row = w->x + i * features;
+        if (!j->in_place) {
+            for (size_t c = 0; c < features; c++) w->row[c] = from[j->which[c]];
+            from = w->row;
         }
+        w->missing[i] = forest_floats(from, j->f->origin, features, j->f->pair != NULL, row);
+    }
+}
+
+static void rank_block(const struct job *j, struct workspace *w, size_t block)
+{
+    const struct forest_plan *p = j->plan;
+    for (size_t c = 0; c < p->features; c++) {
+        const struct forest_ranks ranks = p->ranks[c];
+        const float *x = w->x + block * FOREST_BLOCK * p->features + c;
+        int16_t *out = w->rank + (block * p->features + c) * FOREST_BLOCK;
+        for (unsigned r = 0; r < FOREST_BLOCK; r++, x += p->features)
+            out[j->lanes.at[r]] = (int16_t)forest_rank(p, &ranks, *x);
+    }
+}
+
+/* Adds the path lengths in the trees [t, last) to those of a block, in order. */
+static void run_trees(const struct job *j, struct workspace *w, size_t block, size_t t, size_t last)
+{
+    const struct forest_plan *p = j->plan;
+    const int16_t *ranks = w->rank + block * p->features * FOREST_BLOCK;
+    const double *leaf[TOGETHER];
+    double *path = w->path + block * FOREST_BLOCK;
+    size_t n = last - t;
+    for (size_t k = 0; k < n; k++) {
+        const struct forest_step *step = p->step + p->step_first[t + k],
+                                 *leaves = p->step + p->last_first[t + k],
+                                 *end = p->step + p->step_first[t + k + 1];
+        j->lanes.run(step, leaves, end, ranks, w->slots[0], w->labels[k]);
+        leaf[k] = p->leaf + p->leaf_first[t + k];
+    }
+    for (size_t i = 0; n == TOGETHER && i < FOREST_BLOCK; i++)
+        path[i] = path[i] + leaf[0][w->labels[0][i]] + leaf[1][w->labels[1][i]] +
+                  leaf[2][w->labels[2][i]] + leaf[3][w->labels[3][i]];
+    for (size_t k = 0; n < TOGETHER && k < n; k++)
+        for (size_t i = 0; i < FOREST_BLOCK; i++) path[i] += leaf[k][w->labels[k][i]];
+}
+
+static void run_plan(const struct job *j, struct workspace *w, size_t n)
+{
+    size_t blocks = (n + FOREST_BLOCK - 1) / FOREST_BLOCK, features = j->f->features;
+    /* What is not there is scored too, and thrown away. */
+    for (size_t i = n * features; i < blocks * FOREST_BLOCK * features; i++) w->x[i] = 0;
+    for (size_t i = 0; i < blocks * FOREST_BLOCK; i++) w->path[i] = 0;
+    for (size_t b = 0; b < blocks; b++) rank_block(j, w, b);
+    for (size_t t = 0; t < j->f->trees; t += TOGETHER) {
+        size_t last = j->f->trees - t < TOGETHER ? j->f->trees : t + TOGETHER;
+        for (size_t b = 0; b < blocks; b++) run_trees(j, w, b, t, last);
     }
 }
 
 static void score_rows(void *ud, size_t first, size_t last, unsigned worker)
 {
     struct job *j = ud;
-    float *x = j->rows[worker];
+    struct workspace *w = &j->workspace[worker];
+    const struct forest *f = j->f;
     if (j->cancel != NULL && atomic_load_explicit(j->cancel, memory_order_relaxed)) return;
-    for (size_t i = first; i < last; i += BLOCK) {
-        size_t n = last - i < BLOCK ? last - i : BLOCK;
-        double path[BLOCK];
-        bool missing[BLOCK];
-        convert(j, i, n, x, missing);
-        walk(j->f, x, n, path);
+    for (size_t i = first; i < last; i += BATCH) {
+        size_t n = last - i < BATCH ? last - i : BATCH;
+        convert(j, i, n, w);
+        if (j->plan != NULL)
+            run_plan(j, w, n);
+        else
+            walk(f, w->x, n, w->path);
         for (size_t k = 0; k < n; k++) {
-            if (missing[k]) path[k] = path_of_all(j->f, x + k * j->f->features);
-            j->out[i + k] = forest_score_of(j->f, path[k]);
+            if (w->missing[k]) w->path[k] = path_of_all(f, w->x + k * f->features);
+            j->out[i + k] = forest_score_of(f, w->path[k]);
         }
     }
+}
+
+static enum forest_path chosen = FOREST_BEST;
+
+void forest_set_path(enum forest_path path) { chosen = path; }
+
+/* The forest's plan, made now where there is none yet. NULL where it cannot be had. */
+static const struct forest_plan *plan_of(const struct forest *f)
+{
+    /* It is no part of what the forest is, only of how fast: hence behind the const. */
+    _Atomic(struct forest_plan *) *kept = (_Atomic(struct forest_plan *) *)(uintptr_t)&f->plan;
+    struct forest_plan *p = atomic_load(kept), *other = NULL;
+    if (p != NULL || forest_plan_new(&p, f) < 0) return p;
+    if (atomic_compare_exchange_strong(kept, &other, p)) return p;
+    forest_plan_free(p);
+    return other;
+}
+
+bool forest_has_path(const struct forest *f, enum forest_path path)
+{
+    if (path == FOREST_BEST || path == FOREST_WALK) return true;
+    return forest_lanes(path).run != NULL && plan_of(f) != NULL;
 }
 
 int forest_score(const struct forest *f, const struct matrix *m, const size_t *which,
                  unsigned threads, const atomic_bool *cancel, double *out)
 {
-    struct job j = {.f = f, .m = m, .which = which, .cancel = cancel, .out = out};
+    struct job j = {.f = f, .m = m, .which = which, .cancel = cancel, .out = out, .in_place = true};
+    for (size_t c = 0; c < f->features; c++) j.in_place &= which[c] == c;
+    j.lanes = forest_lanes(chosen);
+    if (j.lanes.run != NULL && m->rows >= PLANNED) j.plan = plan_of(f);
     struct parallel *team = NULL;
     int rc = parallel_open(&team, m->rows <= FEW ? 1 : threads);
     unsigned n = rc == 0 ? parallel_threads(team) : 0;
-    if (rc == 0 && (j.rows = calloc(n, sizeof *j.rows)) == NULL) rc = -ENOMEM;
-    for (unsigned i = 0; rc == 0 && i < n; i++)
-        if ((j.rows[i] = malloc(BLOCK * f->features * sizeof **j.rows)) == NULL) rc = -ENOMEM;
+    if (rc == 0 && (j.workspace = calloc(n, sizeof *j.workspace)) == NULL) rc = -ENOMEM;
+    for (unsigned i = 0; rc == 0 && i < n; i++) rc = workspace_init(&j.workspace[i], &j);
     if (rc == 0) parallel_for(team, m->rows, PIECE, score_rows, &j);
-    for (unsigned i = 0; j.rows != NULL && i < n; i++) free(j.rows[i]);
-    free(j.rows);
+    for (unsigned i = 0; j.workspace != NULL && i < n; i++) workspace_free(&j.workspace[i]);
+    free(j.workspace);
     parallel_close(team);
     if (rc == 0 && cancel != NULL && atomic_load(cancel)) rc = -ECANCELED;
     return rc;
