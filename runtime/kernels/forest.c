@@ -154,8 +154,9 @@ static void place(struct forest *f, size_t tree, const struct forest_tree *from,
         const struct forest_sprout *s = &from->nodes[o->at[k]];
         bool leaf = s->left == 0;
         struct forest_node *n = &f->node[first + k];
-        *n = (struct forest_node){leaf ? INFINITY : s->t,
-                                  (leaf ? k : child) << f->feature_bits | (leaf ? 0 : s->feature)};
+        *n = (struct forest_node){leaf ? INFINITY : s->t, (first + (leaf ? k : child))
+                                                                  << f->feature_bits |
+                                                              (leaf ? 0 : s->feature)};
         if (f->pair != NULL) {
             struct forest_pair cut = {s->t2, {s->w[0], s->w[1]}, s->second};
             f->pair[first + k] = leaf ? (struct forest_pair){INFINITY, {0, 0}, 0} : cut;
@@ -167,7 +168,7 @@ static void place(struct forest *f, size_t tree, const struct forest_tree *from,
         child += leaf ? 0 : 2;
     }
     for (uint32_t k = (uint32_t)from->n; k-- > 0;) { /* children come after their parents */
-        uint32_t down = forest_child(f, f->node[first + k]);
+        uint32_t down = forest_child(f, first, f->node[first + k]);
         if (down == k) continue;
         uint32_t l = first + down, r = l + 1, sum = f->rows[l] + f->rows[r];
         f->rows[first + k] = sum;
@@ -217,9 +218,9 @@ int forest_assemble(struct forest **out, const struct forest *head, const struct
         if (trees[t].n > largest) largest = trees[t].n;
     }
     unsigned bits = bits_for(head->features);
-    if (largest > (uint64_t)1 << (32 - bits) || nodes > UINT32_MAX)
-        return err_set(e, -EINVAL, "trees of %llu nodes over %zu columns are too large",
-                       (unsigned long long)largest, head->features);
+    if (nodes > (uint64_t)1 << (32 - bits))
+        return err_set(e, -EINVAL, "%llu nodes over %zu columns are too many",
+                       (unsigned long long)nodes, head->features);
     struct order o = {calloc(largest, sizeof *o.at), calloc(largest, 1), {0}};
     struct forest *f = calloc(1, sizeof *f);
     int rc = -ENOMEM;

@@ -10,7 +10,7 @@ struct walk {
     const struct forest *f;
     const float *x;
     double *out;
-    size_t first; /* node of the tree */
+    uint32_t first; /* node of the tree */
 };
 
 /* Adds what the node and those below do, weighted by how much of the row is there. */
@@ -20,7 +20,7 @@ static void descend(const struct walk *w, uint32_t at, double weight)
     for (;;) {
         size_t k = w->first + at;
         struct forest_node n = f->node[k];
-        uint32_t child = forest_child(f, n), a = forest_feature(f, n),
+        uint32_t child = forest_child(f, w->first, n), a = forest_feature(f, n),
                  b = f->pair == NULL ? a : f->pair[k].second;
         if (child == at) return;
         size_t l = w->first + child, r = l + 1;

@@ -8,8 +8,8 @@
 
 #include "kernels/forest.h"
 
-/* A row is at a node; x[feature] > t sends it to child + 1, else to child. Children are numbered
- * within their tree. A leaf is its own child and has t = infinity, which nothing passes: walking on
+/* A row is at a node; x[feature] > t sends it to child + 1, else to child. Nodes are numbered
+ * across all trees. A leaf is its own child and has t = infinity, which nothing passes: walking on
  * from it stays, so that all rows may take the same number of steps. */
 struct forest_node {
     float t;
@@ -69,9 +69,10 @@ int forest_copy_names(struct forest *f, char *const *names); /* 0 or -ENOMEM */
 
 double forest_c(double n); /* the mean path length of an unsuccessful search among n rows */
 
-static inline uint32_t forest_child(const struct forest *f, struct forest_node n)
+/* Of a node n of the tree whose nodes begin at `first`: counted from there. */
+static inline uint32_t forest_child(const struct forest *f, uint32_t first, struct forest_node n)
 {
-    return n.where >> f->feature_bits;
+    return (n.where >> f->feature_bits) - first;
 }
 static inline uint32_t forest_feature(const struct forest *f, struct forest_node n)
 {

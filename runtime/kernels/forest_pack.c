@@ -39,7 +39,7 @@ static void pack_tree(const struct forest *f, size_t tree, struct text *out)
     pack_number(out, n);
     for (uint32_t k = 0; k < n; k++) {
         struct forest_node node = f->node[first + k];
-        if (forest_child(f, node) == k) {
+        if (forest_child(f, first, node) == k) {
             pack_number(out, 0);
             pack_number(out, f->rows[first + k]);
             continue;

@@ -68,13 +68,13 @@ static void collect_cuts(const struct forest *f, uint32_t *first, float *cuts)
     for (size_t t = 0; t < f->trees; t++)
         for (uint32_t k = 0; k < f->first[t + 1] - f->first[t]; k++) {
             struct forest_node n = f->node[f->first[t] + k];
-            if (forest_child(f, n) != k) first[forest_feature(f, n) + 1]++;
+            if (forest_child(f, f->first[t], n) != k) first[forest_feature(f, n) + 1]++;
         }
     for (size_t c = 0; c < f->features; c++) first[c + 1] += first[c];
     for (size_t t = 0; t < f->trees; t++) /* moves first[c] to the end of c's */
         for (uint32_t k = 0; k < f->first[t + 1] - f->first[t]; k++) {
             struct forest_node n = f->node[f->first[t] + k];
-            if (forest_child(f, n) != k) cuts[first[forest_feature(f, n)]++] = n.t;
+            if (forest_child(f, f->first[t], n) != k) cuts[first[forest_feature(f, n)]++] = n.t;
         }
     for (size_t c = f->features; c > 0; c--) first[c] = first[c - 1];
     first[0] = 0;
@@ -166,34 +166,39 @@ static int plan_ranks(struct forest_plan *p, const struct forest *f, size_t inne
 struct tree {
     const struct forest *f;
     const struct forest_node *node;
-    uint32_t n;
+    uint32_t first, n;
     uint32_t leaves[2 * FOREST_LEAVES]; /* below each node */
     uint32_t right[2 * FOREST_LEAVES];  /* of the tree that are to the right of these */
     uint32_t slot[2 * FOREST_LEAVES];
     uint32_t inner, last; /* nodes that cut; how many of these have something to cut below */
 };
 
-static bool cuts(const struct tree *t, uint32_t k) { return forest_child(t->f, t->node[k]) != k; }
+static uint32_t child_of(const struct tree *t, uint32_t k)
+{
+    return forest_child(t->f, t->first, t->node[k]);
+}
+static bool cuts(const struct tree *t, uint32_t k) { return child_of(t, k) != k; }
 static bool is_last(const struct tree *t, uint32_t k)
 {
-    uint32_t child = forest_child(t->f, t->node[k]);
+    uint32_t child = child_of(t, k);
     return child != k && !cuts(t, child) && !cuts(t, child + 1);
 }
 
 static void look_at(struct tree *t, const struct forest *f, size_t tree)
 {
     t->f = f;
-    t->node = f->node + f->first[tree];
+    t->first = f->first[tree];
+    t->node = f->node + t->first;
     t->n = f->first[tree + 1] - f->first[tree];
     t->inner = 0;
     t->right[0] = 0;
     for (uint32_t k = t->n; k-- > 0;) {
-        uint32_t child = forest_child(f, t->node[k]);
+        uint32_t child = child_of(t, k);
         t->leaves[k] = cuts(t, k) ? t->leaves[child] + t->leaves[child + 1] : 1;
         t->slot[k] = FOREST_LEAVES;
     }
     for (uint32_t k = 0; k < t->n; k++) {
-        uint32_t child = forest_child(f, t->node[k]);
+        uint32_t child = child_of(t, k);
         if (!cuts(t, k)) continue;
         t->right[child] = t->right[k] + t->leaves[child + 1];
         t->right[child + 1] = t->right[k];
@@ -211,7 +216,7 @@ static void plan_tree(struct forest_plan *p, const struct forest *f, size_t tree
     look_at(&t, f, tree);
     struct forest_step *step = p->step + p->step_first[tree];
     for (uint32_t k = 0; k < t.n; k++) {
-        uint32_t child = forest_child(f, t.node[k]), feature = forest_feature(f, t.node[k]);
+        uint32_t child = child_of(&t, k), feature = forest_feature(f, t.node[k]);
         if (!cuts(&t, k)) {
             p->leaf[p->leaf_first[tree] + t.right[k]] = f->value[f->first[tree] + k];
             continue;

@@ -35,8 +35,7 @@ static int turn(const struct forest *f, size_t k, const float *x)
 static double path_from(const struct forest *f, size_t tree, uint32_t at, const float *x)
 {
     for (;;) {
-        size_t first = f->first[tree], k = first + at;
-        uint32_t child = forest_child(f, f->node[k]);
+        uint32_t first = f->first[tree], k = first + at, child = forest_child(f, first, f->node[k]);
         if (child == at) return f->value[k];
         int right = turn(f, k, x);
         if (right < 0) {
@@ -65,18 +64,21 @@ static double path_of_all(const struct forest *f, const float *x)
 /* One step of one of the trees walked at once. */
 #define STEP(i)                                                                                    \
     do {                                                                                           \
-        struct forest_node n = tree[i][at[i]];                                                     \
-        at[i] = (n.where >> bits) + (x[n.where & mask] > n.t);                                     \
+        uint32_t where = node[at##i].where;                                                        \
+        float cut = node[at##i].t;                                                                 \
+        at##i = (where >> bits) + (x[where & mask] > cut);                                         \
     } while (0)
 
 /* Adds the path lengths in the trees [t, t + ABREAST) to path, in order. */
-static double walk_abreast(const struct forest *f, size_t t, const float *x, double path)
+static __attribute__((noinline)) double walk_abreast(const struct forest *f, size_t t,
+                                                     const float *x, double path)
 {
-    const struct forest_node *tree[ABREAST];
-    uint32_t at[ABREAST] = {0}, mask = (1u << f->feature_bits) - 1;
+    const struct forest_node *node = f->node;
+    const uint32_t *first = f->first + t;
+    uint32_t at0 = first[0], at1 = first[1], at2 = first[2], at3 = first[3], at4 = first[4],
+             at5 = first[5], at6 = first[6], at7 = first[7], mask = (1u << f->feature_bits) - 1;
     unsigned bits = f->feature_bits;
-    for (size_t i = 0; i < ABREAST; i++) tree[i] = f->node + f->first[t + i];
-    for (unsigned level = 0; level < f->levels; level++) {
+    for (unsigned level = f->levels; level > 0; level--) {
         STEP(0);
         STEP(1);
         STEP(2);
@@ -86,30 +88,29 @@ static double walk_abreast(const struct forest *f, size_t t, const float *x, dou
         STEP(6);
         STEP(7);
     }
-    for (size_t i = 0; i < ABREAST; i++) path += f->value[f->first[t + i] + at[i]];
-    return path;
+    const double *v = f->value;
+    return path + v[at0] + v[at1] + v[at2] + v[at3] + v[at4] + v[at5] + v[at6] + v[at7];
 }
 
 #define STEP_PAIR(i)                                                                               \
     do {                                                                                           \
-        uint32_t where = tree[i][at[i]].where;                                                     \
-        const struct forest_pair *p = &pair[i][at[i]];                                             \
+        uint32_t where = node[at##i].where;                                                        \
+        const struct forest_pair *p = &pair[at##i];                                                \
         double z =                                                                                 \
             (double)p->w[0] * (double)x[where & mask] + (double)p->w[1] * (double)x[p->second];    \
-        at[i] = (where >> bits) + (z > p->t);                                                      \
+        at##i = (where >> bits) + (z > p->t);                                                      \
     } while (0)
 
-static double walk_pairs(const struct forest *f, size_t t, const float *x, double path)
+static __attribute__((noinline)) double walk_pairs(const struct forest *f, size_t t, const float *x,
+                                                   double path)
 {
-    const struct forest_node *tree[ABREAST];
-    const struct forest_pair *pair[ABREAST];
-    uint32_t at[ABREAST] = {0}, mask = (1u << f->feature_bits) - 1;
+    const struct forest_node *node = f->node;
+    const struct forest_pair *pair = f->pair;
+    const uint32_t *first = f->first + t;
+    uint32_t at0 = first[0], at1 = first[1], at2 = first[2], at3 = first[3], at4 = first[4],
+             at5 = first[5], at6 = first[6], at7 = first[7], mask = (1u << f->feature_bits) - 1;
     unsigned bits = f->feature_bits;
-    for (size_t i = 0; i < ABREAST; i++) {
-        tree[i] = f->node + f->first[t + i];
-        pair[i] = f->pair + f->first[t + i];
-    }
-    for (unsigned level = 0; level < f->levels; level++) {
+    for (unsigned level = f->levels; level > 0; level--) {
         STEP_PAIR(0);
         STEP_PAIR(1);
         STEP_PAIR(2);
@@ -119,8 +120,8 @@ static double walk_pairs(const struct forest *f, size_t t, const float *x, doubl
         STEP_PAIR(6);
         STEP_PAIR(7);
     }
-    for (size_t i = 0; i < ABREAST; i++) path += f->value[f->first[t + i] + at[i]];
-    return path;
+    const double *v = f->value;
+    return path + v[at0] + v[at1] + v[at2] + v[at3] + v[at4] + v[at5] + v[at6] + v[at7];
 }
 
 /* Of n rows in which nothing is missing, tree group by tree group, so that a group stays in the
