@@ -51,37 +51,51 @@ struct exact {
     /* of the node that is searched */
     size_t start, end;
     size_t feature; /* that splits it */
-    double sum, total;
+    double sum, total, slopes; /* of weighted residuals, of weights, of second derivatives */
 };
 
 /* -- the best split of a node -- */
 
-/* sum: of weighted residuals, total: of weights, both of the node. */
+/* What lies left of a place that moves to the right. */
+struct left {
+    size_t at;
+    double sum, weight, slope; /* of weighted residuals, of weights, of second derivatives */
+};
+
+/* To the place `to`, from whichever side is nearer: so scikit-learn adds up, and where splits are
+ * equally good it is rounding that decides. */
+static void move_to(const struct exact *t, const uint32_t *order, struct left *l, size_t to)
+{
+    bool from_end = to - l->at > t->end - to;
+    double sign = from_end ? -1 : 1;
+    if (from_end) *l = (struct left){t->end, t->sum, t->total, t->slopes};
+    while (l->at != to) {
+        uint32_t i = from_end ? order[--l->at] : order[l->at++];
+        l->sum += sign * t->weight[i] * t->residual[i];
+        l->weight += sign * t->weight[i];
+        l->slope += sign * t->slope[i];
+    }
+}
+
 static void search_feature(struct exact *t, size_t j)
 {
     struct candidate *best = &t->best[j];
     const uint32_t *order = t->order + j * t->n;
     const float *x = t->x + j * t->n;
-    double left = 0, w_left = 0, h_left = 0, h_all = 0;
+    struct left left = {t->start, 0, 0, 0};
     size_t least = t->o->min_samples_leaf;
+    double least_slope = t->o->min_child_weight;
     *best = (struct candidate){-INFINITY, 0};
     if (x[order[t->end - 1]] <= x[order[t->start]] + SAME) return;
-    if (t->o->min_child_weight > 0)
-        for (size_t p = t->start; p < t->end; p++) h_all += t->slope[order[p]];
-    for (size_t p = t->start; p + 1 < t->end; p++) {
-        uint32_t i = order[p];
-        left += t->weight[i] * t->residual[i];
-        w_left += t->weight[i];
-        h_left += t->slope[i];
-        float here = x[i], next = x[order[p + 1]];
-        if (next <= here + SAME) continue;
-        if (p + 1 - t->start < least || t->end - p - 1 < least) continue;
-        if (t->o->min_child_weight > 0 &&
-            (h_left < t->o->min_child_weight || h_all - h_left < t->o->min_child_weight))
+    for (size_t p = t->start + 1; p < t->end; p++) {
+        float here = x[order[p - 1]], next = x[order[p]];
+        if (next <= here + SAME || p - t->start < least || t->end - p < least) continue;
+        move_to(t, order, &left, p);
+        if (least_slope > 0 && (left.slope < least_slope || t->slopes - left.slope < least_slope))
             continue;
-        double right = t->sum - left, w_right = t->total - w_left;
-        double difference = w_right * left - w_left * right;
-        double proxy = difference * difference / (w_left * w_right);
+        double right = t->sum - left.sum, w_right = t->total - left.weight;
+        double difference = w_right * left.sum - left.weight * right;
+        double proxy = difference * difference / (left.weight * w_right);
         if (!(proxy > best->proxy)) continue;
         best->proxy = proxy;
         best->threshold = (double)here / 2 + (double)next / 2;
@@ -196,6 +210,8 @@ static int grow(struct exact *t, size_t at, size_t start, size_t end, unsigned d
     t->end = end;
     t->sum = sum;
     t->total = total;
+    t->slopes = 0;
+    for (size_t p = start; p < end; p++) t->slopes += t->slope[t->order[p]];
     const struct candidate *best = NULL;
     if (depth < t->o->max_depth && n >= 2 && n >= 2 * least && variance > NO_WIDTH) {
         parallel_for(t->team, t->columns, n < WORTH_THREADS ? t->columns : 1, search, t);

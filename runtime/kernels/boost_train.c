@@ -61,7 +61,8 @@ double boost_weigh(const double *y, size_t n, const struct boost_options *o, dou
     double n0 = (double)(n - yes), n1 = (double)yes;
     weight[0] = o->balanced ? (double)n / (2 * n0) : o->weight[0];
     weight[1] = o->balanced ? (double)n / (2 * n1) : o->weight[1];
-    return log(weight[1] * n1) - log(weight[0] * n0);
+    double p = weight[1] * n1 / (weight[0] * n0 + weight[1] * n1);
+    return log(p / (1 - p));
 }
 
 /* -- a tree more -- */
