@@ -15,9 +15,6 @@
 #include "bindings/matrix.h"
 #include "bindings/modules.h"
 
-#pragma weak trees_explain
-#pragma weak trees_importances
-
 #define TYPE "perigee.boost"
 #define PROGRESS "perigee.boost.progress"
 enum {
@@ -298,7 +295,6 @@ static int l_predict(lua_State *L)
 static int run_explain(struct compute *c, const atomic_bool *cancel)
 {
     struct predict_job *job = (struct predict_job *)c;
-    if (trees_explain == NULL) return err_set(&c->err, -ENOTSUP, "cannot be explained");
     int rc = trees_explain(job->model->t, job->X->x, job->X->rows, cancel, job->out, &c->err);
     if (rc == -ENOMEM) err_set(&c->err, rc, "not enough memory");
     if (rc == -ECANCELED) err_set(&c->err, rc, "cancelled");
@@ -349,8 +345,7 @@ static int l_importances(lua_State *L)
 {
     const struct trees *t = check(L);
     double *x = lua_newuserdatauv(L, t->features * sizeof *x, 0); /* model x */
-    memset(x, 0, t->features * sizeof *x);
-    if (trees_importances != NULL) trees_importances(t, x);
+    trees_importances(t, x);
     bind_push_doubles(L, x, t->features);
     return 1;
 }

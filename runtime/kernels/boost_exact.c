@@ -15,7 +15,7 @@
 static const float SAME = 1e-7f;            /* values no further apart are one */
 static const double NO_WIDTH = DBL_EPSILON; /* variance of a node that is a leaf */
 static const double NO_DIVISOR = 1e-150;
-enum { STREAM_ROWS = 1 << 20, STREAM_COLUMNS = 1 << 21, WORTH_THREADS = 1 << 12 };
+enum { STREAM_SEEN = 1 << 20, STREAM_DRAWN = 1 << 21, ROWS_WORTH_THREADS = 1 << 12 };
 
 struct candidate {
     double proxy; /* -INFINITY: there is none */
@@ -50,7 +50,7 @@ struct exact {
     struct parallel *team;
     /* of the node that is searched */
     size_t start, end;
-    size_t feature; /* that splits it */
+    size_t feature;            /* that splits it */
     double sum, total, slopes; /* of weighted residuals, of weights, of second derivatives */
 };
 
@@ -115,7 +115,7 @@ static void search(void *ud, size_t first, size_t last, unsigned worker)
     }
 }
 
-static void divide(void *ud, size_t first, size_t last, unsigned worker)
+static void divide_orders(void *ud, size_t first, size_t last, unsigned worker)
 {
     struct exact *t = ud;
     uint32_t *aside = t->aside + worker * t->n;
@@ -150,7 +150,7 @@ static void sum_up(const struct exact *t, size_t start, size_t end, double *tota
     *variance = squares / *total - (*sum / *total) * (*sum / *total);
 }
 
-static int add_node(struct exact *t, size_t *at)
+static int new_node(struct exact *t, size_t *at)
 {
     if (t->n_nodes == t->capacity) {
         size_t capacity = t->capacity > 0 ? 2 * t->capacity : 64;
@@ -188,7 +188,7 @@ static size_t mark(struct exact *t, size_t feature, double threshold)
     return n;
 }
 
-static const struct candidate *choose(const struct exact *t, size_t *feature)
+static const struct candidate *first_best(const struct exact *t, size_t *feature)
 {
     const struct candidate *best = NULL;
     for (size_t j = 0; j < t->columns; j++) {
@@ -200,7 +200,8 @@ static const struct candidate *choose(const struct exact *t, size_t *feature)
 }
 
 /* The node `at` of the rows [start, end), which weigh `root` in the whole tree. */
-static int grow(struct exact *t, size_t at, size_t start, size_t end, unsigned depth, double root)
+static int grow_below(struct exact *t, size_t at, size_t start, size_t end, unsigned depth,
+                      double root)
 {
     double total, sum, variance, w[2], s[2], v[2];
     size_t n = end - start, least = t->o->min_samples_leaf, feature = 0, l, r;
@@ -214,8 +215,8 @@ static int grow(struct exact *t, size_t at, size_t start, size_t end, unsigned d
     for (size_t p = start; p < end; p++) t->slopes += t->slope[t->order[p]];
     const struct candidate *best = NULL;
     if (depth < t->o->max_depth && n >= 2 && n >= 2 * least && variance > NO_WIDTH) {
-        parallel_for(t->team, t->columns, n < WORTH_THREADS ? t->columns : 1, search, t);
-        best = choose(t, &feature);
+        parallel_for(t->team, t->columns, n < ROWS_WORTH_THREADS ? t->columns : 1, search, t);
+        best = first_best(t, &feature);
     }
     if (best == NULL) {
         make_leaf(t, at, start, end);
@@ -224,17 +225,17 @@ static int grow(struct exact *t, size_t at, size_t start, size_t end, unsigned d
     t->nodes[at].feature = feature;
     t->nodes[at].threshold = best->threshold;
     size_t middle = start + mark(t, feature, best->threshold);
-    parallel_for(t->team, t->columns, n < WORTH_THREADS ? t->columns : 1, divide, t);
+    parallel_for(t->team, t->columns, n < ROWS_WORTH_THREADS ? t->columns : 1, divide_orders, t);
     sum_up(t, start, middle, &w[0], &s[0], &v[0]);
     sum_up(t, middle, end, &w[1], &s[1], &v[1]);
     double gain = (total * variance - w[0] * v[0] - w[1] * v[1]) / root;
     t->nodes[at].gain = gain > 0 ? gain : 0;
-    int rc = add_node(t, &l);
+    int rc = new_node(t, &l);
     if (rc == 0) t->nodes[at].left = l;
-    if (rc == 0) rc = grow(t, l, start, middle, depth + 1, root);
-    if (rc == 0) rc = add_node(t, &r);
+    if (rc == 0) rc = grow_below(t, l, start, middle, depth + 1, root);
+    if (rc == 0) rc = new_node(t, &r);
     if (rc == 0) t->nodes[at].right = r;
-    return rc == 0 ? grow(t, r, middle, end, depth + 1, root) : rc;
+    return rc == 0 ? grow_below(t, r, middle, end, depth + 1, root) : rc;
 }
 
 /* Which rows and which features the tree sees. Tells how many rows. */
@@ -243,12 +244,12 @@ static size_t draw(struct exact *t, uint64_t number)
     struct random chance;
     size_t n = (size_t)(t->o->subsample * (double)t->n), left = n > 0 ? n : 1, d = t->columns;
     size_t seen = left, features = (size_t)ceil(t->o->colsample * (double)d - 1e-9);
-    random_seed(&chance, t->o->seed, STREAM_ROWS + number);
+    random_seed(&chance, t->o->seed, STREAM_SEEN + number);
     for (size_t i = 0; i < t->n; i++) {
         t->seen[i] = left == t->n - i || random_below(&chance, (uint32_t)(t->n - i)) < left;
         left -= t->seen[i];
     }
-    random_seed(&chance, t->o->seed, STREAM_COLUMNS + number);
+    random_seed(&chance, t->o->seed, STREAM_DRAWN + number);
     for (size_t j = 0; j < d; j++) t->draw[j] = j;
     memset(t->features, 0, d * sizeof *t->features);
     for (size_t k = 0; k < features && k < d; k++) {
@@ -275,13 +276,13 @@ static int grow_tree(struct exact *t, uint64_t number)
     }
     t->n_nodes = 0;
     sum_up(t, 0, n, &total, &sum, &variance);
-    int rc = add_node(t, &root);
-    return rc == 0 ? grow(t, root, 0, n, 0, total) : rc;
+    int rc = new_node(t, &root);
+    return rc == 0 ? grow_below(t, root, 0, n, 0, total) : rc;
 }
 
 /* -- the whole -- */
 
-static int add_tree(const struct exact *t, struct trees *trees, struct err *e)
+static int add_exact(const struct exact *t, struct trees *trees, struct err *e)
 {
     int rc = trees_open(trees, 0, e);
     for (size_t k = 0; k < t->n_nodes && rc == 0; k++) {
@@ -326,14 +327,14 @@ static double deviance(const struct exact *t, size_t first, size_t last, const u
     return 2 * sum / total;
 }
 
-static int train(struct exact *t, struct boost_fitted *out, const atomic_bool *cancel,
-                 atomic_uint *done, struct err *e)
+static int train_exact(struct exact *t, struct boost_fitted *out, const atomic_bool *cancel,
+                       atomic_uint *done, struct err *e)
 {
     double least = INFINITY;
     unsigned rounds = t->o->early_stopping_rounds;
     for (unsigned k = 0; k < t->o->n_estimators; k++) {
         int rc = boost_cancelled(cancel) ? -ECANCELED : grow_tree(t, k);
-        if (rc == 0) rc = add_tree(t, out->trees, e);
+        if (rc == 0) rc = add_exact(t, out->trees, e);
         if (rc < 0) return rc;
         add_margins(t);
         out->train_score[k] = deviance(t, 0, t->n, t->seen);
@@ -390,10 +391,10 @@ static int sort_columns(struct exact *t, struct err *e)
     return rc;
 }
 
-static int allocate(struct exact *t)
+static int make_room(struct exact *t)
 {
     size_t n = t->n, d = t->columns;
-    int rc = parallel_open(&t->team, n * d < WORTH_THREADS ? 1 : t->o->threads);
+    int rc = parallel_open(&t->team, n * d < ROWS_WORTH_THREADS ? 1 : t->o->threads);
     if (rc < 0) return rc;
     t->x = calloc(d * n, sizeof *t->x);
     t->sorted = calloc(d * n, sizeof *t->sorted);
@@ -440,13 +441,13 @@ int boost_exact_fit(struct boost_fitted *out, const struct matrix *X, const doub
 {
     struct exact t = {.o = o, .X = X, .y = y, .n = n_train, .columns = X->columns};
     double margin = boost_weigh(y, n_train, o, t.weights);
-    int rc = allocate(&t);
+    int rc = make_room(&t);
     if (rc == 0) rc = sort_columns(&t, e);
     if (rc == 0) rc = boost_result(out, X, o, n_train < X->rows, margin, e);
     if (rc == 0) {
         for (size_t i = 0; i < X->rows; i++) t.raw[i] = margin;
         for (size_t i = 0; i < n_train; i++) t.weight[i] = t.weights[y[i] == 1];
-        rc = train(&t, out, cancel, done, e);
+        rc = train_exact(&t, out, cancel, done, e);
     }
     release(&t);
     return rc;
