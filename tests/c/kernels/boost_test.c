@@ -544,6 +544,7 @@ TEST(data_that_nothing_can_be_learned_from_is_refused_in_words)
     refused(data, &o, "row 5, column 2");
     o.split = BOOST_HISTOGRAM;
     o.categorical = categorical;
+    for (size_t i = 0; i < 100; i++) data.X->x[2 * i + 1] = 1;
     data.X->x[9] = 2.5;
     refused(data, &o, "2.5 is no category");
     o = defaults;
