@@ -97,8 +97,8 @@ local function fitting(model, what, X, level)
   return m
 end
 
-local function predict(model, what, X, probabilities)
-  local m = fitting(model, what, X, 3)
+local function predict(model, what, X, probabilities) -- called in tail position
+  local m = fitting(model, what, X, 2)
   if m.rows == 0 then return {} end
   return cores[model]:predict(m, probabilities, 0)
 end
@@ -145,7 +145,10 @@ end
 ---@param X matrix.Matrix|number[][]
 ---@return gradient_boosting.Explanation[]? explanations
 ---@return string? message
-function Model:explain_all(X) return explain(self, X) end
+function Model:explain_all(X)
+  local rows, message = explain(self, X)
+  return rows, message
+end
 
 --- Keeps a text with the model, in whatever it is written to.
 ---@param note? string
