@@ -198,12 +198,12 @@ static size_t window_start(const struct features *f, size_t i, double window)
 
 /* From the newest sample back and measured from it, so that it is the same sum whatever came
  * before, and a large offset takes nothing of a small spread. */
-static void window_moments(const struct features *f, size_t i, size_t start, double *mean,
-                           double *sd)
+static void window_moments(const struct features *f, size_t i, double window, size_t start,
+                           double *mean, double *sd)
 {
     double origin = f->samples[i].y, sum = 0, squares = 0, n = (double)(i - start + 1);
     *mean = *sd = NAN;
-    if (n < 3) return;
+    if (n < 3 || 4 * n < window / f->step) return;
     for (size_t j = i + 1; j > start; j--) sum += f->samples[j - 1].y - origin;
     double centre = sum / n;
     for (size_t j = i + 1; j > start; j--) {
@@ -226,15 +226,15 @@ static void all_of(const struct features *f, const struct season *s, size_t i,
                    double out[FEATURE_COUNT])
 {
     int64_t t = local_time(f, i), day = floor_div(t, DAY);
-    size_t start = window_start(f, i, features_window(f->step, false));
-    size_t start_long = window_start(f, i, features_window(f->step, true));
+    double window = features_window(f->step, false), window_long = features_window(f->step, true);
+    size_t start = window_start(f, i, window), start_long = window_start(f, i, window_long);
     out[FEATURE_VALUE] = f->samples[i].y;
     out[FEATURE_HOUR] = (double)((t - day * DAY) / HOUR);
     out[FEATURE_WEEKDAY] = (double)(((day + 3) % 7 + 7) % 7); /* 1970 began on a Thursday */
     out[FEATURE_DIFFERENCE] = i > start ? f->samples[i].y - f->samples[i - 1].y : NAN;
     out[FEATURE_CHANGE] = fabs(out[FEATURE_DIFFERENCE]);
-    window_moments(f, i, start, &out[FEATURE_MEAN_1H], &out[FEATURE_SD_1H]);
-    window_moments(f, i, start_long, &out[FEATURE_MEAN_6H], &out[FEATURE_SD_6H]);
+    window_moments(f, i, window, start, &out[FEATURE_MEAN_1H], &out[FEATURE_SD_1H]);
+    window_moments(f, i, window_long, start_long, &out[FEATURE_MEAN_6H], &out[FEATURE_SD_6H]);
     if (s->residuals == NULL) return;
     out[FEATURE_RESIDUAL] = s->residuals[i];
     out[FEATURE_RESIDUAL_1H] = mean_residual(s, i, start);

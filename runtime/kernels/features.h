@@ -19,7 +19,8 @@
 /* The windows are of time: an hour, but at least 6 and at most 60 steps, and six times that. The
  * residual is the value less what is usual at that time of day: the median, over the seven days
  * before, of each day's mean in the same slot of the day; a slot is a step, but at least 5 minutes.
- * NaN where too little is known: of a window with fewer than 3 samples, of the first sample or one
+ * NaN where too little is known: of a window with fewer than 3 samples, or than a quarter of those
+ * that it has room for (means, standard deviations), of the first sample or one
  * behind a gap longer than the short window (difference, change), where fewer than 2 of the seven
  * days have samples in the slot (residual). */
 enum feature {

@@ -10,6 +10,7 @@ local COMMANDS = {
   { 'reject', 'rejects a plan' },
   { 'kill', 'throws the kill switch, or takes it back' },
   { 'audit', 'shows the audit trail, or proves it whole' },
+  { 'detect', 'learns what is normal in series, and tells what is not' },
   { 'forecast', 'tells when a series meets a threshold' },
   { 'lua', 'runs a Lua script with every module' },
   { 'demo', 'shows it all, on a real Prometheus and a small shop' },

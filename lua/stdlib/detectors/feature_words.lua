@@ -37,14 +37,8 @@ end
 local MOST = 3     -- features that a reason names
 local SHARE = 0.15 -- of all that speaks for an anomaly: what adds less is not worth a word
 
---- Why a row is odd: the features that made it so, the strongest first.
----@param names string[]
----@param row number[]
----@param contributions number[]  to the score: negative ones make it odd
----@param usual (number[]|false)[]  5 %, 50 % and 95 % of each feature's history
----@param value number
----@param step number
-function words.odd(names, row, contributions, usual, value, step)
+--- The features that make a row odd, the strongest first.
+local function strongest(row, contributions)
   local order, total = {}, 0
   for j, x in ipairs(contributions) do
     if x < 0 and row[j] == row[j] then order[#order + 1], total = j, total + x end
@@ -53,15 +47,42 @@ function words.odd(names, row, contributions, usual, value, step)
     if contributions[a] ~= contributions[b] then return contributions[a] < contributions[b] end
     return a < b
   end)
-  local parts = {}
+  local out = {}
   for k, j in ipairs(order) do
-    if k > MOST or k > 1 and contributions[j] > SHARE * total then break end
-    parts[k] = phrase(names[j], row[j], usual[j], step)
+    if k > 1 and contributions[j] > SHARE * total then break end
+    out[k] = j
   end
-  if #parts == 0 then return types.text(value) .. ' is odd' end
+  return out
+end
+
+--- Whether a feature lies outside of what is usual of it; hours and weekdays never do.
+local function stands_out(name, x, usual)
+  return name ~= 'hour' and name ~= 'weekday' and usual and (x < usual[1] or x > usual[3])
+end
+
+--- Why a row is odd: the features that made it so, the strongest first. Where each of them is usual
+--- it is their combination that is not.
+---@param names string[]
+---@param row number[]
+---@param contributions number[]  to the score: negative ones make it odd
+---@param usual (number[]|false)[]  5 %, 50 % and 95 % of each feature's history
+---@param value number
+---@param step number
+function words.odd(names, row, contributions, usual, value, step)
+  local order, outside = strongest(row, contributions), {}
+  for _, j in ipairs(order) do
+    if stands_out(names[j], row[j], usual[j]) then outside[#outside + 1] = j end
+  end
+  local parts, list = {}, #outside > 0 and outside or order
+  for k = 1, math.min(#list, MOST) do
+    parts[k] = phrase(names[list[k]], row[list[k]], usual[list[k]], step)
+  end
+  local text = types.text(value)
+  if #parts == 0 then return text .. ' is odd' end
   local last = table.remove(parts)
-  local list = #parts == 0 and last or table.concat(parts, '; ') .. ' and ' .. last
-  return ('%s is odd: what stands out is %s'):format(types.text(value), list)
+  local all = #parts == 0 and last or table.concat(parts, '; ') .. ' and ' .. last
+  return ('%s is odd: %s %s'):format(text, #outside > 0 and 'what stands out is'
+    or 'each for itself is usual, but not together:', all)
 end
 
 return words
