@@ -72,19 +72,15 @@ static int unknown(lua_State *L, const char *name)
     return 2;
 }
 
-static int l_zone(lua_State *L) /* zone(name) -> zone | nil, message */
+/* Pushes the bytes of a zone's file (an empty text for UTC) and returns 1, or nil and why and 2. */
+static int push_file(lua_State *L, const char *name, size_t len)
 {
-    size_t len;
-    const char *name = luaL_checklstring(L, 1, &len);
-    struct box *box = lua_newuserdatauv(L, sizeof *box, 0); /* name box */
-    *box = (struct box){0};
-    luaL_setmetatable(L, TYPE);
     if (strcmp(name, "UTC") == 0 || strcmp(name, "Etc/UTC") == 0) {
-        box->open = true;
+        lua_pushliteral(L, "");
         return 1;
     }
     if (!is_name(name, len)) return unknown(L, name);
-    const char *path = lua_pushfstring(L, FOLDER "/%s", name); /* name box path */
+    const char *path = lua_pushfstring(L, FOLDER "/%s", name); /* path */
     off_t size = file_size(path);
     if (size < 0) return unknown(L, name);
     struct err e = {0};
@@ -92,18 +88,45 @@ static int l_zone(lua_State *L) /* zone(name) -> zone | nil, message */
         err_set(&e, -EFBIG, "time zone \"%s\": a file of more than 1 MiB", name);
         return bind_error(L, &e);
     }
-    char *data = lua_newuserdatauv(L, (size_t)size, 0); /* name box path data */
+    char *data = lua_newuserdatauv(L, (size_t)size, 0); /* path data */
     ssize_t n = read_up_to(path, data, (size_t)size);
-    if (n < 0)
+    if (n < 0) {
         err_sys(&e, (int)n, "time zone \"%s\"", name);
-    else if (zone_parse(&box->z, data, (size_t)n, &e) == -EINVAL) {
+        return bind_error(L, &e);
+    }
+    lua_pushlstring(L, data, (size_t)n);
+    return 1;
+}
+
+/* zone_data(name) -> the zone's file, for who keeps it; "" for UTC | nil, message */
+static int l_zone_data(lua_State *L)
+{
+    size_t len;
+    const char *name = luaL_checklstring(L, 1, &len);
+    return push_file(L, name, len);
+}
+
+static int l_zone(lua_State *L) /* zone(name) -> zone | nil, message */
+{
+    size_t len;
+    const char *name = luaL_checklstring(L, 1, &len);
+    lua_settop(L, 1);
+    struct box *box = lua_newuserdatauv(L, sizeof *box, 0); /* name box */
+    *box = (struct box){0};
+    luaL_setmetatable(L, TYPE);
+    int pushed = push_file(L, name, len); /* name box … data */
+    if (pushed == 2) return 2;
+    struct err e = {0};
+    size_t n;
+    const char *data = lua_tolstring(L, -1, &n);
+    if (n > 0 && zone_parse(&box->z, data, n, &e) == -EINVAL) {
         lua_pushnil(L);
         lua_pushfstring(L, "time zone \"%s\": %s", name, e.text);
         return 2;
     }
     if (e.code != 0) return bind_error(L, &e);
     box->open = true;
-    lua_pop(L, 2); /* name box */
+    lua_settop(L, 2); /* name box */
     return 1;
 }
 
@@ -207,6 +230,7 @@ static int l_civil_from_days(lua_State *L) /* civil_from_days(days) -> year, mon
 int luaopen_perigee_calendar(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"zone", l_zone},
+                                         {"zone_data", l_zone_data},
                                          {"hour_of_week", l_hour_of_week},
                                          {"hour_of_day", l_hour_of_day},
                                          {"weekday", l_weekday},

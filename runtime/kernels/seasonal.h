@@ -99,14 +99,27 @@ int seasonal_fit(struct seasonal **out, struct seasonal_series *s, const struct 
                  const atomic_bool *cancel, struct err *e);
 void seasonal_free(struct seasonal *m); /* NULL is fine */
 
-/* Fits again with more rows, from the present optimum: what a fit to all of them gives. x holds the
- * regressors' values, one array of n after the other, or is NULL where there are none; cap and
- * floor as the series was made with. Rows behind the last one, for linear growth and additive
- * seasons, cost a fraction of a millisecond however long the history; others a whole fit. Parts and
- * their order stay as they were. On failure the model is as it was. As seasonal_fit(). */
-int seasonal_update(struct seasonal *m, const double *ds, const double *y, const double *x,
-                    const double *cap, const double *floor, size_t n, const atomic_bool *cancel,
-                    struct err *e);
+/* One owner more, who calls seasonal_free() too. All owners are on one thread; what only reads a
+ * model may be on others. */
+struct seasonal *seasonal_share(struct seasonal *m);
+
+/* The usual gap between rows, in seconds. */
+double seasonal_step(const struct seasonal *m);
+
+/* Fits again with more rows. What comes out is what a fit to all of them gives; parts and the
+ * orders of seasons stay as they were.
+ *
+ * Where seasonal_is_warm() says so (rows behind the last one, few beside the history; linear
+ * growth, additive parts without regressors; nobody shares the model) seasonal_update() changes the
+ * model in place, in some 0.1 ms however long the history. On failure it is as it was.
+ * seasonal_refit() makes a new one in any case; x holds the regressors' values, an array of n after
+ * the other, cap and floor belong to logistic growth (NULL: the last ones go on). As
+ * seasonal_fit(). */
+bool seasonal_is_warm(const struct seasonal *m, const double *ds, size_t n);
+int seasonal_update(struct seasonal *m, const double *ds, const double *y, size_t n, struct err *e);
+int seasonal_refit(struct seasonal **out, const struct seasonal *m, const double *ds,
+                   const double *y, const double *x, const double *cap, const double *floor,
+                   size_t n, const atomic_bool *cancel, struct err *e);
 
 /* What a fit has found. Parameters are those of scaled data, as Prophet's: t = (ds - start) /
  * t_scale, y / y_scale. All of it is the model's. */
@@ -122,6 +135,7 @@ struct seasonal_view {
     double log_posterior; /* up to the constants that Stan drops */
     double interval_width;
     int samples;
+    const char *timezone;
 };
 struct seasonal_view seasonal_view(const struct seasonal *m);
 
@@ -129,9 +143,9 @@ struct seasonal_view seasonal_view(const struct seasonal *m);
 struct seasonal_part seasonal_part_at(const struct seasonal *m, size_t i, size_t *first, size_t *n);
 
 /* Replaces the parameters by others, of the same numbers: to forecast from what another program has
- * found. log_posterior becomes theirs. */
-void seasonal_set_parameters(struct seasonal *m, double k, double offset, const double *delta,
-                             const double *beta, double sigma_obs);
+ * found. log_posterior becomes theirs. 0 or -ENOMEM, and then nothing is changed. O(rows). */
+int seasonal_set_parameters(struct seasonal *m, double k, double offset, const double *delta,
+                            const double *beta, double sigma_obs);
 
 /* -- the forecast -- */
 

@@ -10,7 +10,7 @@ static const double DAY = 86400;
 
 void seasonal_free(struct seasonal *m)
 {
-    if (m == NULL) return;
+    if (m == NULL || --m->owners > 0) return;
     seasonal_series_free(m->series);
     free(m->changepoints);
     free(m->boundary);
@@ -46,25 +46,21 @@ static size_t count_changes(const struct seasonal *m)
     return n;
 }
 
-static void place_changes(struct seasonal *m)
+/* Of change j: how many rows are before it, and when it is. */
+static size_t change_row(const struct seasonal *m, size_t j)
 {
     const struct seasonal_series *s = m->series;
-    if (m->dummy) {
-        m->changepoints[0] = m->start;
-        m->boundary[0] = 0;
-        return;
-    }
+    if (m->dummy) return 0;
+    if (s->changepoints != NULL) return rows_before(m, s->changepoints[j]);
     size_t history = (size_t)floor(s->changepoint_range * (double)m->rows);
-    for (size_t j = 0; j < m->n_changes; j++) {
-        if (s->changepoints != NULL) {
-            m->changepoints[j] = s->changepoints[j];
-            m->boundary[j] = rows_before(m, s->changepoints[j]);
-            continue;
-        }
-        double at = (double)(j + 1) * (double)(history - 1) / (double)m->n_changes;
-        m->boundary[j] = (size_t)rint(at);
-        m->changepoints[j] = s->ds[m->boundary[j]];
-    }
+    return (size_t)rint((double)(j + 1) * (double)(history - 1) / (double)m->n_changes);
+}
+
+static double change_time(const struct seasonal *m, size_t j)
+{
+    if (m->dummy) return m->start;
+    return m->series->changepoints != NULL ? m->series->changepoints[j]
+                                           : m->series->ds[change_row(m, j)];
 }
 
 static int make_changes(struct seasonal *m)
@@ -78,7 +74,10 @@ static int make_changes(struct seasonal *m)
     m->beta = calloc(m->series->n_columns + 1, sizeof *m->beta);
     if (m->changepoints == NULL || m->boundary == NULL || m->delta == NULL || m->beta == NULL)
         return -ENOMEM;
-    place_changes(m);
+    for (size_t j = 0; j < m->n_changes; j++) {
+        m->boundary[j] = change_row(m, j);
+        m->changepoints[j] = change_time(m, j);
+    }
     return 0;
 }
 
@@ -148,26 +147,40 @@ static void take_theta(struct seasonal *m, const struct seasonal_problem *p, con
     memcpy(m->delta, theta + p->n_plain, p->n_delta * sizeof *m->delta);
 }
 
-static int solve_sums(struct seasonal *m, bool warm)
+/* What solving takes, made before anything is changed. */
+struct solving {
+    struct seasonal_problem *p;
+    double *theta; /* (p->n) */
+};
+
+static void end_solving(struct solving *w)
 {
-    struct seasonal_problem *p = NULL;
-    if (seasonal_problem_new(&p, m) < 0) return -ENOMEM;
-    double *theta = calloc(p->n, sizeof *theta);
-    if (theta == NULL) {
-        seasonal_problem_free(p);
-        return -ENOMEM;
-    }
+    free(w->theta);
+    seasonal_problem_free(w->p);
+}
+
+static int begin_solving(struct solving *w, const struct seasonal *m)
+{
+    *w = (struct solving){0};
+    if (seasonal_problem_new(&w->p, m) < 0) return -ENOMEM;
+    w->theta = calloc(w->p->n, sizeof *w->theta);
+    if (w->theta != NULL) return 0;
+    end_solving(w);
+    return -ENOMEM;
+}
+
+static void solve_sums(struct seasonal *m, struct solving *w, bool warm)
+{
+    struct seasonal_problem *p = w->p;
+    p->n_rows = m->rows;
     seasonal_problem_fill(p, m->sums, m, DAY / m->t_scale, 1 / m->y_scale);
     p->centre[1] = -m->centre / m->y_scale;
     double v = warm ? m->sigma * m->sigma : seasonal_profile_v(p->rr, m->rows), rss;
-    if (warm) memcpy(theta + p->n_plain, m->delta, p->n_delta * sizeof *theta);
-    seasonal_solve(p, theta, &v, &rss);
-    take_theta(m, p, theta);
+    if (warm) memcpy(w->theta + p->n_plain, m->delta, p->n_delta * sizeof *m->delta);
+    seasonal_solve(p, w->theta, &v, &rss);
+    take_theta(m, p, w->theta);
     m->sigma = sqrt(v);
     m->log_posterior = seasonal_log_posterior(m, rss);
-    free(theta);
-    seasonal_problem_free(p);
-    return 0;
 }
 
 static int fit_linear(struct seasonal *m, const double *y, const atomic_bool *cancel)
@@ -176,7 +189,10 @@ static int fit_linear(struct seasonal *m, const double *y, const atomic_bool *ca
     int rc = seasonal_sums_new(&m->sums, m->n_changes + 1, s->n_columns, s->stride);
     m->centre = mean_of(y, m->rows);
     if (rc == 0) rc = seasonal_sums_fill(m->sums, m, y, cancel);
-    if (rc == 0) rc = solve_sums(m, false);
+    struct solving w = {0};
+    if (rc == 0) rc = begin_solving(&w, m);
+    if (rc == 0) solve_sums(m, &w, false);
+    end_solving(&w);
     return rc;
 }
 
@@ -189,50 +205,83 @@ static void fit_constant(struct seasonal *m, double y)
     m->log_posterior = seasonal_log_posterior(m, 0);
 }
 
-static int fit_rows(struct seasonal *m, const double *y, const atomic_bool *cancel, struct err *e)
+/* The change at the start is part of the first slope. */
+static void fold_dummy(struct seasonal *m)
+{
+    if (!m->dummy) return;
+    m->k += m->delta[0];
+    m->delta[0] = 0;
+}
+
+/* Scales, changepoints and room for the parameters. */
+static int shape(struct seasonal *m, const double *y, struct err *e)
 {
     const struct seasonal_series *s = m->series;
     m->start = s->ds[0];
     m->t_scale = s->ds[m->rows - 1] - m->start;
     if (!(m->t_scale > 0)) return err_set(e, -EINVAL, "all rows have the same time");
     m->y_scale = scale_of(m, y);
-    int rc = make_changes(m);
-    if (rc == 0 && s->growth != SEASONAL_LOGISTIC && is_constant(m, y))
+    return make_changes(m) < 0 ? err_set(e, -ENOMEM, "not enough memory") : 0;
+}
+
+static struct seasonal *new_model(struct seasonal_series *s, size_t rows)
+{
+    struct seasonal *m = calloc(1, sizeof *m);
+    if (m == NULL) return NULL;
+    m->owners = 1;
+    m->series = s;
+    m->rows = rows;
+    s->owners++;
+    return m;
+}
+
+int seasonal_empty(struct seasonal **out, struct seasonal_series *s, struct err *e)
+{
+    struct seasonal *m = new_model(s, s->n);
+    if (m == NULL) return err_set(e, -ENOMEM, "not enough memory");
+    int rc = shape(m, s->y, e);
+    if (rc < 0)
+        seasonal_free(m);
+    else
+        *out = m;
+    return rc;
+}
+
+static int fit_shape(struct seasonal *m, const double *y, const atomic_bool *cancel, struct err *e)
+{
+    const struct seasonal_series *s = m->series;
+    int rc = 0;
+    if (s->growth != SEASONAL_LOGISTIC && is_constant(m, y))
         fit_constant(m, y[0]);
-    else if (rc == 0 && s->growth != SEASONAL_LOGISTIC && !s->has_multiplicative)
+    else if (s->growth != SEASONAL_LOGISTIC && !s->has_multiplicative)
         rc = fit_linear(m, y, cancel);
-    else if (rc == 0)
-        rc = err_set(e, -EINVAL, "only linear and flat growth with additive parts");
+    else
+        rc = seasonal_newton(m, y, false, cancel);
     if (rc == -ENOMEM) err_set(e, rc, "not enough memory");
     if (rc == -ECANCELED) err_set(e, rc, "cancelled");
-    if (rc == 0 && m->dummy) {
-        m->k += m->delta[0];
-        m->delta[0] = 0;
-    }
+    if (rc == 0) fold_dummy(m);
     return rc;
 }
 
 int seasonal_fit(struct seasonal **out, struct seasonal_series *s, const struct seasonal_cut *cut,
                  const atomic_bool *cancel, struct err *e)
 {
-    struct seasonal *m = calloc(1, sizeof *m);
-    if (m == NULL) return err_set(e, -ENOMEM, "not enough memory");
-    m->series = s;
-    s->owners++;
-    m->rows = cut == NULL || cut->rows == 0 ? s->n : cut->rows;
+    size_t rows = cut == NULL || cut->rows == 0 ? s->n : cut->rows;
     const double *y = cut == NULL || cut->y == NULL ? s->y : cut->y;
-    int rc = m->rows < 2 || m->rows > s->n ? err_set(e, -EINVAL, "%zu rows of %zu", m->rows, s->n)
-                                           : fit_rows(m, y, cancel, e);
-    if (rc == 0 && (y != s->y || m->rows < s->n)) { /* nothing to update from */
+    if (rows < 2 || rows > s->n) return err_set(e, -EINVAL, "%zu rows of %zu", rows, s->n);
+    struct seasonal *m = new_model(s, rows);
+    if (m == NULL) return err_set(e, -ENOMEM, "not enough memory");
+    int rc = shape(m, y, e);
+    if (rc == 0) rc = fit_shape(m, y, cancel, e);
+    if (y != s->y || rows < s->n) { /* nothing to update from */
         free(m->sums);
         m->sums = NULL;
     }
-    if (rc < 0) {
+    if (rc < 0)
         seasonal_free(m);
-        return rc;
-    }
-    *out = m;
-    return 0;
+    else
+        *out = m;
+    return rc;
 }
 
 struct seasonal_view seasonal_view(const struct seasonal *m)
@@ -254,7 +303,8 @@ struct seasonal_view seasonal_view(const struct seasonal *m)
                                   .series = m->series,
                                   .log_posterior = m->log_posterior,
                                   .interval_width = m->series->interval_width,
-                                  .samples = m->series->samples};
+                                  .samples = m->series->samples,
+                                  .timezone = m->series->timezone};
 }
 
 struct seasonal_part seasonal_part_at(const struct seasonal *m, size_t i, size_t *first, size_t *n)
@@ -272,4 +322,135 @@ struct seasonal_part seasonal_part_at(const struct seasonal *m, size_t i, size_t
                                   .n_days = part->n_days,
                                   .lower = part->lower,
                                   .upper = part->upper};
+}
+
+struct seasonal *seasonal_share(struct seasonal *m)
+{
+    m->owners++;
+    return m;
+}
+
+double seasonal_step(const struct seasonal *m)
+{
+    double gaps[501];
+    size_t n = 0, stride = m->rows / 500 + 1;
+    for (size_t i = 1; i < m->rows && n < 501; i += stride) {
+        double gap = m->series->ds[i] - m->series->ds[i - 1];
+        if (gap <= 0) continue;
+        size_t k = n++;
+        for (; k > 0 && gaps[k - 1] > gap; k--) gaps[k] = gaps[k - 1];
+        gaps[k] = gap;
+    }
+    return n > 0 ? gaps[n / 2] : m->t_scale / (double)(m->rows - 1);
+}
+
+/* -- more rows -- */
+
+bool seasonal_is_warm(const struct seasonal *m, const double *ds, size_t n)
+{
+    const struct seasonal_series *s = m->series;
+    if (m->sums == NULL || m->owners > 1 || s->owners > 1 || s->n_regressors > 0) return false;
+    if (n == 0 || n > s->n / 12 || s->n + n > SEASONAL_ROWS) return false;
+    if (s->changepoints == NULL && count_changes(m) < (size_t)s->n_changepoints) return false;
+    double last = s->ds[s->n - 1];
+    for (size_t i = 0; i < n; i++) {
+        if (!(ds[i] >= last && ds[i] <= (double)CALENDAR_LIMIT)) return false;
+        last = ds[i];
+    }
+    return true;
+}
+
+/* Room for n rows more, twofold, so that appending row by row costs what the rows do. */
+static int reserve(struct seasonal_series *s, size_t n)
+{
+    if (s->n + n <= s->capacity) return 0;
+    size_t capacity = 2 * s->capacity + n;
+    double *ds = realloc(s->ds, capacity * sizeof *ds);
+    if (ds != NULL) s->ds = ds;
+    double *y = realloc(s->y, capacity * sizeof *y);
+    if (y != NULL) s->y = y;
+    if (ds == NULL || y == NULL) return -ENOMEM;
+    s->capacity = capacity;
+    return 0;
+}
+
+/* The new rows are the last segment's; then every changepoint moves on, the last one first, and the
+ * rows that it passes go to the segment before. */
+static void move_changes(struct seasonal *m, size_t before, double *rows)
+{
+    seasonal_sums_move(m->sums, m, before, m->rows, m->n_changes, 1, true, rows);
+    size_t *old = m->boundary;
+    for (size_t j = m->n_changes; j-- > 0;) {
+        size_t now = change_row(m, j);
+        m->changepoints[j] = change_time(m, j);
+        if (now > old[j]) {
+            seasonal_sums_move(m->sums, m, old[j], now, j + 1, -1, false, rows);
+            seasonal_sums_move(m->sums, m, old[j], now, j, 1, false, rows);
+        }
+        m->boundary[j] = now;
+    }
+}
+
+int seasonal_update(struct seasonal *m, const double *ds, const double *y, size_t n, struct err *e)
+{
+    struct seasonal_series *s = m->series;
+    size_t before = s->n;
+    for (size_t i = 0; i < n; i++)
+        if (isinf(y[i])) return err_set(e, -EINVAL, "y[%zu] is infinite", i + 1);
+    struct solving w = {0};
+    double *rows = malloc(SEASONAL_BLOCK * (s->stride + 1) * sizeof *rows);
+    int rc = rows == NULL ? -ENOMEM : reserve(s, n);
+    if (rc == 0) rc = begin_solving(&w, m);
+    if (rc == 0) {
+        for (size_t i = 0; i < n; i++) {
+            if (isnan(y[i])) continue;
+            s->ds[s->n] = ds[i];
+            s->y[s->n++] = y[i];
+            if (fabs(y[i]) > m->y_scale) m->y_scale = fabs(y[i]);
+        }
+        m->rows = s->n;
+        m->t_scale = s->ds[s->n - 1] - m->start;
+        move_changes(m, before, rows);
+        solve_sums(m, &w, true);
+        fold_dummy(m);
+    }
+    end_solving(&w);
+    free(rows);
+    return rc < 0 ? err_set(e, rc, "not enough memory") : 0;
+}
+
+/* -- parameters from elsewhere -- */
+
+static double rss_of(const struct seasonal *m, double *yhat)
+{
+    const struct seasonal_series *s = m->series;
+    size_t n = s->n_regressors;
+    double *x = malloc((m->rows * n + 1) * sizeof *x), rss = 0;
+    if (x == NULL) return NAN;
+    for (size_t r = 0; r < n; r++)
+        for (size_t i = 0; i < m->rows; i++) x[r * m->rows + i] = s->x[i * n + r];
+    struct seasonal_future f = {s->ds, m->rows, s->cap, s->low, x};
+    struct seasonal_forecast out = {.yhat = yhat};
+    int rc = seasonal_predict(m, &f, &out, NULL, NULL);
+    for (size_t i = 0; i < m->rows; i++) {
+        double r = (s->y[i] - yhat[i]) / m->y_scale;
+        rss += r * r;
+    }
+    free(x);
+    return rc < 0 ? NAN : rss;
+}
+
+int seasonal_set_parameters(struct seasonal *m, double k, double offset, const double *delta,
+                            const double *beta, double sigma_obs)
+{
+    double *yhat = malloc(m->rows * sizeof *yhat);
+    if (yhat == NULL) return -ENOMEM;
+    m->k = k;
+    m->m = offset;
+    m->sigma = sigma_obs;
+    if (!m->dummy) memcpy(m->delta, delta, m->n_changes * sizeof *delta);
+    memcpy(m->beta, beta, m->series->n_columns * sizeof *beta);
+    m->log_posterior = seasonal_log_posterior(m, rss_of(m, yhat));
+    free(yhat);
+    return 0;
 }

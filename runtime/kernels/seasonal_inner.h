@@ -74,9 +74,9 @@ struct seasonal_problem {
 
 /* The parameters, on scaled data. */
 struct seasonal {
+    size_t owners;
     struct seasonal_series *series;
-    size_t rows;     /* of the series, that it is fitted to */
-    double *other_y; /* (rows) where fitted to others than the series', for residuals; borrowed */
+    size_t rows; /* of the series, that it is fitted to */
     double start, t_scale, y_scale;
     size_t n_changes;     /* those of the solver: at least the dummy */
     bool dummy;           /* the one change is the dummy at the start */
@@ -103,10 +103,11 @@ void seasonal_sums_clear(struct seasonal_sums *sums);
 /* All rows of the model with u in days since start, r = y - centre and weights of 1. */
 int seasonal_sums_fill(struct seasonal_sums *sums, const struct seasonal *m, const double *y,
                        const atomic_bool *cancel);
-/* Rows [first, last) to (sign 1) or from (-1) one segment; whole: also the sums over all. */
-int seasonal_sums_move(struct seasonal_sums *sums, const struct seasonal *m, size_t first,
-                       size_t last, size_t segment, double sign, bool whole);
-/* One row of weights; see seasonal_newton.c. Fw, Fe: (stride). */
+/* Rows [first, last) to (sign 1) or from (-1) one segment; whole: also the sums over all. rows:
+ * (SEASONAL_BLOCK, stride) scratch. */
+void seasonal_sums_move(struct seasonal_sums *sums, const struct seasonal *m, size_t first,
+                        size_t last, size_t segment, double sign, bool whole, double *rows);
+/* The lower triangle of ff, (stride, stride), and the rest of its diagonal blocks: + rows' rows. */
 void seasonal_sums_gram(double *ff, size_t stride, const double *rows, size_t count);
 
 /* seasonal_solve.c */
@@ -123,8 +124,9 @@ double seasonal_profile_v(double rss, size_t n);
 int seasonal_newton(struct seasonal *m, const double *y, bool warm, const atomic_bool *cancel);
 
 /* seasonal_fit.c */
+/* A model of all rows without parameters; as seasonal_fit(). */
+int seasonal_empty(struct seasonal **out, struct seasonal_series *s, struct err *e);
 double seasonal_log_posterior(const struct seasonal *m, double rss);
-double seasonal_rss(const struct seasonal *m, const double *y);
 /* The linear predictor of the trend as slope and offset in each segment: (n_changes + 1) each. */
 void seasonal_lines(const struct seasonal *m, double *slope, double *offset);
 

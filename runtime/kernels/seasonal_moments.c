@@ -184,18 +184,14 @@ static void add_whole(struct seasonal_sums *s, const struct seasonal *m, const d
     seasonal_sums_gram(s->ff, s->stride, rows, count);
 }
 
-int seasonal_sums_move(struct seasonal_sums *s, const struct seasonal *m, size_t first, size_t last,
-                       size_t segment, double sign, bool whole)
+void seasonal_sums_move(struct seasonal_sums *s, const struct seasonal *m, size_t first,
+                        size_t last, size_t segment, double sign, bool whole, double *rows)
 {
-    double *rows = malloc(SEASONAL_BLOCK * (s->stride + 1) * sizeof *rows);
-    if (rows == NULL) return -ENOMEM;
     for (size_t i = first; i < last; i += SEASONAL_BLOCK) {
         size_t count = last - i < SEASONAL_BLOCK ? last - i : SEASONAL_BLOCK;
         add_block(s, m, m->series->y, i, count, segment, sign, rows);
         if (whole) add_whole(s, m, m->series->y, i, count, rows);
     }
-    free(rows);
-    return 0;
 }
 
 static int fill_directly(struct seasonal_sums *s, const struct seasonal *m, const double *y,
