@@ -130,6 +130,20 @@ static uint64_t big_endian(const unsigned char *p, int n)
     return x;
 }
 
+/* The commonest types of an array, without a loop over bytes. */
+static double float_at(const unsigned char *p)
+{
+    uint32_t bits = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return (double)f;
+}
+
+static double int_at(const unsigned char *p)
+{
+    return (int32_t)((uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]);
+}
+
 static double number_at(const unsigned char *p, char type)
 {
     uint64_t bits = big_endian(p, size_of(type));
@@ -498,10 +512,19 @@ static bool all_at_once(struct document *d, const struct document_list *list,
     bool fine = array_reserve(&x, &to->room, n + 1, sizeof *to->x);
     to->x = x;
     if (!fine) return no_memory(d);
-    if (list->type == 'd') { /* most of a file */
-        for (size_t i = 0; i < n; i++) to->x[i] = number_at(d->at + 4 * i, 'd');
-    } else {
-        for (size_t i = 0; i < n; i++) to->x[i] = number_at(d->at + size * i, list->type);
+    const unsigned char *p = d->at;
+    switch (list->type) {
+    case 'd':
+        for (size_t i = 0; i < n; i++) to->x[i] = float_at(p + 4 * i);
+        break;
+    case 'l':
+        for (size_t i = 0; i < n; i++) to->x[i] = int_at(p + 4 * i);
+        break;
+    case 'U':
+        for (size_t i = 0; i < n; i++) to->x[i] = p[i];
+        break;
+    default:
+        for (size_t i = 0; i < n; i++) to->x[i] = number_at(p + size * i, list->type);
     }
     d->at += n * size;
     to->n = n;

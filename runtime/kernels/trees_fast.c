@@ -152,6 +152,65 @@ static uint32_t count_below(const double *x, uint32_t n, double v)
     return low;
 }
 
+/* Whether x <= t is (float)x < key for each: then keys of half the size do. */
+static bool make_narrow(const double *x, uint32_t n, float *keys)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        keys[i] = (float)nextafter(x[i], INFINITY);
+        if (isnan(keys[i]) || trees_below(keys[i]) != x[i]) return false;
+    }
+    return true;
+}
+
+/* One level: n keys, then NaN, above which nothing is, to the end of the group; one at least. */
+static size_t put_level(struct trees_fast *f, struct fast_source *s, const double *x,
+                        const float *narrow, uint32_t n, uint32_t step)
+{
+    size_t room = (n / FAST_KEYS + 1) * FAST_KEYS,
+           size = s->narrow ? sizeof(float) : sizeof(double);
+    memmove(s->key + 1, s->key, (FAST_LEVELS - 1) * sizeof *s->key);
+    s->key[0] = f->n_keys;
+    s->levels++;
+    char *to = (char *)f->keys + f->n_keys;
+    f->n_keys += room * size;
+    for (size_t i = 0; i < room; i++) {
+        size_t from = i * step + step - 1;
+        if (s->narrow)
+            ((float *)(void *)to)[i] = from < n * (size_t)step ? narrow[from] : NAN;
+        else
+            ((double *)(void *)to)[i] = from < n * (size_t)step ? x[from] : NAN;
+    }
+    return room / FAST_KEYS;
+}
+
+static int make_keys(struct trees_fast *f, bool single)
+{
+    size_t room = 0;
+    for (size_t i = 0; i < f->n_sources; i++) /* each level is at most 1/16 of the one below + 16 */
+        room += f->sources[i].categorical ? 0 : 2 * (size_t)f->sources[i].n + 128;
+    f->keys = aligned_alloc(64, (room * sizeof(double) + 64) / 64 * 64);
+    float *narrow = malloc((f->n_thresholds + 1) * sizeof *narrow);
+    if (f->keys == NULL || narrow == NULL) {
+        free(narrow);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < f->n_sources; i++) {
+        struct fast_source *s = &f->sources[i];
+        const double *x = f->thresholds + s->at;
+        if (s->categorical || fast_codes(s) > MOST_CODES) continue;
+        s->narrow = single && make_narrow(x, s->n, narrow);
+        uint32_t step = 1, n = s->n;
+        for (;;) {
+            size_t groups = put_level(f, s, x, narrow, n, step);
+            if (groups == 1) break;
+            step *= FAST_KEYS;
+            n = s->n / step; /* groups that are full; the last of the others is NaN */
+        }
+    }
+    free(narrow);
+    return 0;
+}
+
 /* Whether the codes can tell what these splits ask: else their trees are walked. */
 static bool source_fits(const struct trees_fast *f, const struct fast_source *s)
 {
@@ -527,6 +586,8 @@ static int build(struct build *b)
     int rc = make_sources(b);
     if (rc < 0) return rc;
     fill_sources(b);
+    rc = make_keys(b->f, t->single);
+    if (rc < 0) return rc;
     classify(b);
     return make_views(b) ? make_blocks(b) : -ENOMEM;
 }
@@ -560,6 +621,7 @@ void trees_fast_free(struct trees_fast *f)
     if (f == NULL) return;
     free(f->sources);
     free(f->thresholds);
+    free(f->keys);
     free(f->columns);
     free(f->maps);
     free(f->blocks);

@@ -21,7 +21,9 @@ enum {
     FAST_LANES = 32,    /* trees or rows that are asked at once */
     FAST_CHUNK = 256,   /* rows that go through all trees together */
     FAST_PROGRAM = 256, /* leaves of any other tree; beyond that trees are walked */
-    FAST_TREES = 1024   /* at most, of a block */
+    FAST_TREES = 1024,  /* at most, of a block */
+    FAST_KEYS = 16,     /* thresholds that are compared together */
+    FAST_LEVELS = 4     /* 16 keys choose the next 16: up to 16^4 of them */
 };
 
 enum fast_kind { FAST_FULL, FAST_ANY, FAST_WALK };
@@ -29,9 +31,12 @@ enum fast_kind { FAST_FULL, FAST_ANY, FAST_WALK };
 struct fast_source { /* a feature as it is split by */
     uint32_t feature;
     bool categorical;
-    bool zero;  /* some split takes zero as missing */
-    uint32_t n; /* thresholds, or categories that are known */
-    size_t at;  /* of the first threshold in thresholds, sorted */
+    bool zero;               /* some split takes zero as missing */
+    bool narrow;             /* its keys are floats, to compare (float)x with */
+    uint8_t levels;          /* of keys */
+    uint32_t n;              /* thresholds, or categories that are known */
+    size_t at;               /* of the first threshold in thresholds, sorted */
+    size_t key[FAST_LEVELS]; /* where each level begins in keys, the narrowest first */
 };
 /* Codes of a source: 0..n; what is missing n + 1; what is zero, where that matters, n + 2. Of
  * categories: the category, n for all unknown, n + 1 for NaN. */
@@ -71,9 +76,10 @@ struct fast_block {
 struct trees_fast {
     bool single;
     size_t n_sources, n_columns, n_blocks, n_trees, n_splits, n_values;
-    size_t n_thresholds, n_maps, n_full, n_places, n_planes;
+    size_t n_thresholds, n_keys, n_maps, n_full, n_places, n_planes;
     struct fast_source *sources;
     double *thresholds;
+    void *keys; /* thresholds in groups of FAST_KEYS, and above each level the last of each group */
     struct fast_column *columns;
     uint8_t *maps;
     struct fast_block *blocks;
@@ -94,6 +100,9 @@ void trees_fast_free(struct trees_fast *f);
  * FAST_CHUNK rows of a column. */
 struct fast_code {
     const char *name;
+    /* The codes of one row, (sources), or of a chunk, (sources, FAST_CHUNK). */
+    void (*code_row)(const struct trees *t, const double *x, uint16_t *codes);
+    void (*code_rows)(const struct trees *t, const double *x, size_t rows, uint16_t *codes);
     /* The leaves of one row: (slots). */
     void (*one)(const struct trees_fast *f, const struct fast_block *b, const int8_t *bins,
                 uint8_t *leaf);

@@ -1,9 +1,9 @@
 /* For x86-64 processors with AVX2. Nothing here is called on others. */
 #if defined __x86_64__
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,popcnt"))), apply_to = function)
 #else
-#pragma GCC target("avx2")
+#pragma GCC target("avx2,popcnt")
 #endif
 #include <immintrin.h>
 
@@ -73,6 +73,27 @@ static inline __attribute__((always_inline)) void look_up_double_planes(const ui
     }
 }
 
+/* Masks shrink to two bytes, or two bits, for each key. */
+static inline __attribute__((always_inline)) uint32_t count_wide(const double *k, double x)
+{
+    __m256d y = _mm256_set1_pd(x);
+#define BELOW(i) _mm256_castpd_si256(_mm256_cmp_pd(_mm256_load_pd(k + 4 * (i)), y, _CMP_LT_OQ))
+    __m256i a = _mm256_packs_epi32(BELOW(0), BELOW(1)), b = _mm256_packs_epi32(BELOW(2), BELOW(3));
+#undef BELOW
+    return (uint32_t)_mm_popcnt_u32((unsigned)_mm256_movemask_epi8(_mm256_packs_epi16(a, b))) / 2;
+}
+
+static inline __attribute__((always_inline)) uint32_t count_narrow(const float *k, float x)
+{
+    __m256 y = _mm256_set1_ps(x);
+#define BELOW(i) _mm256_castps_si256(_mm256_cmp_ps(_mm256_load_ps(k + 8 * (i)), y, _CMP_LE_OQ))
+    __m256i both = _mm256_packs_epi32(BELOW(0), BELOW(1));
+#undef BELOW
+    return (uint32_t)_mm_popcnt_u32((unsigned)_mm256_movemask_epi8(both)) / 2;
+}
+#define COUNT_WIDE count_wide
+#define COUNT_NARROW count_narrow
+
 #define look_up_single(f, ft, leaf, sums)                                                          \
     look_up_single_planes((f)->planes + (ft)->planes, (__m256i)(leaf), sums)
 #define look_up_double(f, ft, leaf, sums)                                                          \
@@ -125,6 +146,8 @@ static void one(const struct trees_fast *f, const struct fast_block *b, const in
 }
 
 const struct fast_code fast_avx2 = {"avx2",
+                                    code_row,
+                                    code_rows,
                                     one,
                                     batch,
                                     {0, 1, 2, 3, 8,  9,  10, 11, 16, 17, 18, 19, 24, 25, 26, 27,

@@ -12,14 +12,109 @@ typedef int8_t loose __attribute__((vector_size(WIDTH), may_alias, aligned(1)));
 #define LOAD(p) (*(const vector *)(const void *)(p))
 #define ALL(x) ((vector){0} + (int8_t)(x))
 
+/* --- codes ----------------------------------------------------------------------------------- */
+
+#ifndef COUNT_WIDE /* how many of FAST_KEYS keys are below x, or not above it */
+typedef double two_keys __attribute__((vector_size(16), may_alias));
+typedef int64_t two_counts __attribute__((vector_size(16)));
+typedef float four_keys __attribute__((vector_size(16), may_alias));
+typedef int32_t four_counts __attribute__((vector_size(16)));
+
+INLINE uint32_t count_wide(const double *keys, double x)
+{
+    const two_keys *k = (const two_keys *)(const void *)keys;
+    two_counts n = {0};
+    for (int i = 0; i < FAST_KEYS / 2; i++) n -= (two_counts)(k[i] < (two_keys){x, x});
+    return (uint32_t)(n[0] + n[1]);
+}
+
+INLINE uint32_t count_narrow(const float *keys, float x)
+{
+    const four_keys *k = (const four_keys *)(const void *)keys;
+    four_counts n = {0};
+    for (int i = 0; i < FAST_KEYS / 4; i++) n -= (four_counts)(k[i] <= (four_keys){x, x, x, x});
+    return (uint32_t)(n[0] + n[1] + n[2] + n[3]);
+}
+#define COUNT_WIDE count_wide
+#define COUNT_NARROW count_narrow
+#endif
+
+/* How many thresholds are below x: the keys of one level choose the group in the next. No branch
+ * depends on x, for nobody could guess it. */
+INLINE uint16_t number_code(const struct trees_fast *f, const struct fast_source *s, double x)
+{
+    const char *keys = f->keys;
+    uint32_t n = 0;
+    if (s->narrow) {
+        float y = (float)x;
+        for (int l = 0; l < s->levels; l++)
+            n = n * FAST_KEYS +
+                COUNT_NARROW((const float *)(const void *)(keys + s->key[l]) + n * FAST_KEYS, y);
+    } else {
+        for (int l = 0; l < s->levels; l++)
+            n = n * FAST_KEYS +
+                COUNT_WIDE((const double *)(const void *)(keys + s->key[l]) + n * FAST_KEYS, x);
+    }
+    return (uint16_t)(x != x ? s->n + 1 : n);
+}
+
+INLINE uint16_t code_of(const struct trees *t, const struct fast_source *s, double x)
+{
+    if (s->categorical) {
+        int64_t c = trees_category(t, x);
+        return (uint16_t)(x != x ? s->n + 1 : c >= 0 && c < s->n ? (uint32_t)c : s->n);
+    }
+    if (s->zero && x >= -TREES_ZERO && x <= TREES_ZERO) return (uint16_t)(s->n + 2);
+    return number_code(t->fast, s, x);
+}
+
+static void code_row(const struct trees *t, const double *x, uint16_t *codes)
+{
+    const struct fast_source *s = t->fast->sources;
+    for (size_t i = 0; i < t->fast->n_sources; i++) codes[i] = code_of(t, &s[i], x[s[i].feature]);
+}
+
+static void code_rows(const struct trees *t, const double *x, size_t rows, uint16_t *codes)
+{
+    const struct trees_fast *f = t->fast;
+    size_t d = t->features;
+    for (size_t i = 0; i < f->n_sources; i++, codes += FAST_CHUNK) {
+        const struct fast_source *s = &f->sources[i];
+        const double *column = x + s->feature;
+        if (s->categorical || s->zero)
+            for (size_t r = 0; r < rows; r++) codes[r] = code_of(t, s, column[r * d]);
+        else
+            for (size_t r = 0; r < rows; r++) codes[r] = number_code(f, s, column[r * d]);
+    }
+}
+
 /* --- one row --------------------------------------------------------------------------------- */
+
+#define STEP(full, place)                                                                          \
+    (2 * (place) + 1 + (unsigned)(bins[(full)[place]] >= (int8_t)(full)[FAST_LANES + (place)]))
 
 static void walk_full(const uint8_t *full, const int8_t *bins, uint8_t *leaf)
 {
     unsigned place = 0;
-    for (int level = 0; level < FAST_DEPTH; level++)
-        place = 2 * place + 1 + (bins[full[place]] >= (int8_t)full[FAST_LANES + place]);
+    for (int level = 0; level < FAST_DEPTH; level++) place = STEP(full, place);
     *leaf = (uint8_t)(place - FAST_NODES);
+}
+
+/* Four trees side by side, for each step waits for the one before. */
+static void walk_four(const uint8_t *full, const int8_t *bins, uint8_t *leaf)
+{
+    enum { TREE = 2 * FAST_LANES };
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    for (int level = 0; level < FAST_DEPTH; level++) {
+        a = STEP(full, a);
+        b = STEP(full + TREE, b);
+        c = STEP(full + 2 * TREE, c);
+        d = STEP(full + 3 * TREE, d);
+    }
+    leaf[0] = (uint8_t)(a - FAST_NODES);
+    leaf[1] = (uint8_t)(b - FAST_NODES);
+    leaf[2] = (uint8_t)(c - FAST_NODES);
+    leaf[3] = (uint8_t)(d - FAST_NODES);
 }
 
 static void walk_any(const struct fast_split *splits, const int8_t *bins, uint8_t *leaf)
@@ -36,7 +131,14 @@ static void walk_each(const struct trees_fast *f, const struct fast_block *b, co
                       uint8_t *leaf, bool full_ones)
 {
     const struct fast_tree *ft = f->trees + b->first, *end = ft + b->count;
-    if (!full_ones && b->full == b->count) return;
+    if (b->full == b->count) { /* then they lie one behind the other, in order */
+        uint32_t i = 0;
+        const uint8_t *full = f->full + ft->at;
+        if (!full_ones) return;
+        for (; i + 4 <= b->count; i += 4) walk_four(full + i * 2 * FAST_LANES, bins, leaf + i);
+        for (; i < b->count; i++) walk_full(full + i * 2 * FAST_LANES, bins, leaf + i);
+        return;
+    }
     for (; ft < end; ft++) {
         if (ft->kind == FAST_ANY)
             walk_any(f->splits + ft->at, bins, leaf + ft->slot);

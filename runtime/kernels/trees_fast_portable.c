@@ -15,4 +15,5 @@ static void one(const struct trees_fast *f, const struct fast_block *b, const in
         0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,  \
             25, 26, 27, 28, 29, 30, 31                                                             \
     }
-const struct fast_code fast_portable = {"portable", one, batch, IN_ORDER, IN_ORDER};
+const struct fast_code fast_portable = {"portable", code_row, code_rows, one,
+                                        batch,      IN_ORDER, IN_ORDER};

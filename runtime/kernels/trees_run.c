@@ -43,38 +43,6 @@ bool trees_choose_vector_code(const char *name)
     return true;
 }
 
-/* --- codes ----------------------------------------------------------------------------------- */
-
-static uint16_t category_code(const struct trees *t, const struct fast_source *s, double x)
-{
-    if (isnan(x)) return (uint16_t)(s->n + 1);
-    int64_t c = trees_category(t, x);
-    return (uint16_t)(c >= 0 && c < s->n ? c : s->n);
-}
-
-/* How many thresholds are below x; without a branch that depends on x, for nobody could guess it.
- */
-static uint16_t number_code(const struct fast_source *s, const double *thresholds, double x)
-{
-    const double *p = thresholds;
-    uint32_t n = s->n;
-    while (n > 1) {
-        uint32_t half = n / 2;
-        p += half & (0U - (uint32_t)(p[half - 1] < x));
-        n -= half;
-    }
-    uint32_t code = (uint32_t)(p - thresholds) + (uint32_t)(*p < x);
-    if (isnan(x)) code = s->n + 1;
-    return (uint16_t)code;
-}
-
-static uint16_t code_of(const struct trees *t, const struct fast_source *s, double x)
-{
-    if (s->categorical) return category_code(t, s, x);
-    if (s->zero && fabs(x) <= TREES_ZERO) return (uint16_t)(s->n + 2);
-    return number_code(s, t->fast->thresholds + s->at, x);
-}
-
 /* --- one row --------------------------------------------------------------------------------- */
 
 static void add_single(const struct trees *t, const struct fast_block *b, const uint8_t *leaf,
@@ -84,6 +52,12 @@ static void add_single(const struct trees *t, const struct fast_block *b, const 
     const float *values = f->values;
     const struct fast_tree *ft = f->trees + b->first, *end = ft + b->count;
     float sum = (float)out[0];
+    if (t->groups == 1 && b->full == b->count) { /* their leaves lie one behind the other */
+        values += ft->values;
+        for (uint32_t i = 0; i < b->count; i++) sum += values[i * FAST_LEAVES + leaf[i]];
+        out[0] = (double)sum;
+        return;
+    }
     if (t->groups == 1) {
         for (; ft < end; ft++) sum += values[ft->values + leaf[ft->slot]];
         out[0] = (double)sum;
@@ -99,8 +73,14 @@ static void add_double(const struct trees *t, const struct fast_block *b, const 
     const struct trees_fast *f = t->fast;
     const double *values = f->values;
     const struct fast_tree *ft = f->trees + b->first, *end = ft + b->count;
+    double sum = out[0];
+    if (t->groups == 1 && b->full == b->count) {
+        values += ft->values;
+        for (uint32_t i = 0; i < b->count; i++) sum += values[i * FAST_LEAVES + leaf[i]];
+        out[0] = sum;
+        return;
+    }
     if (t->groups == 1) {
-        double sum = out[0];
         for (; ft < end; ft++) sum += values[ft->values + leaf[ft->slot]];
         out[0] = sum;
         return;
@@ -129,8 +109,7 @@ static void one_row(const struct trees *t, const struct fast_code *code, const d
     const struct trees_fast *f = t->fast;
     int8_t bins[FAST_COLUMNS];
     uint8_t leaf[FAST_SLOTS];
-    for (size_t i = 0; i < f->n_sources; i++)
-        codes[i] = code_of(t, &f->sources[i], x[f->sources[i].feature]);
+    code->code_row(t, x, codes);
     for (size_t g = 0; g < t->groups; g++) out[g] = t->base[g];
     for (const struct fast_block *b = f->blocks; b < f->blocks + f->n_blocks; b++) {
         if (walked(f, b)) {
@@ -188,20 +167,6 @@ static bool make_scratch(struct scratch *s, const struct trees *t)
     return false;
 }
 
-static void make_codes(const struct trees *t, const double *x, size_t rows, uint16_t *codes)
-{
-    const struct trees_fast *f = t->fast;
-    for (size_t i = 0; i < f->n_sources; i++, codes += FAST_CHUNK) {
-        const struct fast_source *s = &f->sources[i];
-        const double *column = x + s->feature, *thresholds = f->thresholds + s->at;
-        if (s->categorical || s->zero)
-            for (size_t r = 0; r < rows; r++) codes[r] = code_of(t, s, column[r * t->features]);
-        else
-            for (size_t r = 0; r < rows; r++)
-                codes[r] = number_code(s, thresholds, column[r * t->features]);
-    }
-}
-
 static void make_bins(const struct trees_fast *f, const struct fast_block *b, size_t rows,
                       const struct scratch *s)
 {
@@ -250,7 +215,7 @@ static void chunk(const struct trees *t, const struct fast_code *code, const dou
                   const struct scratch *s, double *out)
 {
     const struct trees_fast *f = t->fast;
-    make_codes(t, x, rows, s->codes);
+    code->code_rows(t, x, rows, s->codes);
     for (size_t g = 0; g < t->groups; g++)
         for (size_t r = 0; r < FAST_CHUNK; r++) put_sum(t, s->sums, g * FAST_CHUNK + r, t->base[g]);
     for (const struct fast_block *b = f->blocks; b < f->blocks + f->n_blocks; b++) {
