@@ -1,6 +1,5 @@
-/* Every model of ../shared/data/boost/models, made by XGBoost, LightGBM and scikit-learn, against
- * what they say of its rows. Where the data is absent there is nothing to do, and a line says so:
- * tests/golden has small models of our own, which are always tried. */
+/* Models that other programs made against what those programs say of their rows: ours in
+ * tests/golden/trees, and all of ../shared/data/boost/models, where that is there. */
 #include "tests/c/test.h"
 #include "kernels/matrix.h"
 #include "kernels/trees.h"
@@ -104,6 +103,12 @@ static size_t try_all(const char *pattern)
     return n;
 }
 
+TEST(golden_models_say_what_xgboost_says)
+{
+    assert_int_equal(try_all("tests/golden/trees/*.json"), 5);
+    assert_int_equal(try_all("tests/golden/trees/*.ubj"), 5);
+}
+
 TEST(models_of_xgboost_say_what_xgboost_says)
 {
     if (try_all(FOLDER "xgb*.json") + try_all(FOLDER "xgb*.ubj") == 0)
@@ -122,7 +127,8 @@ TEST(trees_of_scikit_learn_say_what_scikit_learn_says)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CHECK(models_of_xgboost_say_what_xgboost_says),
+    const struct CMUnitTest tests[] = {CHECK(golden_models_say_what_xgboost_says),
+                                       CHECK(models_of_xgboost_say_what_xgboost_says),
                                        CHECK(models_of_lightgbm_say_what_lightgbm_says),
                                        CHECK(trees_of_scikit_learn_say_what_scikit_learn_says)};
     return cmocka_run_group_tests(tests, NULL, NULL);
