@@ -189,7 +189,7 @@ local SPEC = {
   learning_rate = check.number(0.1, { above = 0, max = 1 }),
   min_samples_leaf = check.number(nil, { min = 1, max = 2 ^ 31, integer = true }),
   min_child_weight = check.number(nil, { min = 0 }),
-  l2 = check.number(0, { min = 0 }),
+  l2 = check.number(nil, { min = 0 }),
   subsample = check.number(1, { above = 0, max = 1 }),
   colsample = check.number(1, { above = 0, max = 1 }),
   max_bins = check.number(255, { min = 2, max = 255, integer = true }),
@@ -238,6 +238,7 @@ local function settings(o, options, X)
   if o.exact then refuse_exact(options) end
   o.min_samples_leaf = o.min_samples_leaf or (o.exact and 1 or 20)
   o.min_child_weight = o.min_child_weight or (o.exact and 0 or 1)
+  o.l2 = o.l2 or (o.exact and 0 or 1) -- fewer rows, less trust in a leaf
   if o.early_stopping_rounds > 0 and o.validation_fraction == 0 then
     error('gradient_boosting.fit: early_stopping_rounds needs a validation_fraction to watch', 3)
   end
@@ -289,7 +290,7 @@ end
 ---@field learning_rate? number         0.1
 ---@field min_samples_leaf? integer     rows in each leaf; 20, exact: 1
 ---@field min_child_weight? number      sum of p(1 - p) in each leaf; 1, exact: 0
----@field l2? number                    added to that sum in a leaf's value; 0
+---@field l2? number                    added to that sum in a leaf's value; 1, exact: 0
 ---@field subsample? number             share of the rows each tree sees; 1
 ---@field colsample? number             share of the features each tree sees; 1
 ---@field max_bins? integer             bins of a feature, that of missing values among them; 255

@@ -192,7 +192,8 @@ describe('gradient_boosting', function()
       assert.matches(here .. 'unknown option "lerning_rate"; did you mean "learning_rate"%?',
         wrong { lerning_rate = 1 })
       assert.matches(here .. 'max_bins: ', wrong { max_bins = 256 })
-      assert.matches(here .. 'class_weight: there is no class 2', wrong { class_weight = { [2] = 1 } })
+      assert.matches(here .. 'class_weight: there is no class 2',
+        wrong { class_weight = { [2] = 1 } })
       assert.matches(here .. 'monotone: there is no column "aa"; did you mean "a"%?',
         wrong(with { monotone = { aa = 1 } }))
       assert.matches(here .. 'monotone: expected %-1, 0 or 1', wrong { monotone = { [1] = 2 } })
