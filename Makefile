@@ -101,6 +101,12 @@ $(TEST_BINARIES): $(BUILD)/%: %.c $(BUILD)/runtime.a $(wildcard tests/c/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/runtime.a -lcmocka $(LDLIBS)
 
+# Programs of the benchmarks, where Lua would be part of what is measured.
+$(BUILD)/bench/%: bench/%.c $(BUILD)/runtime.a
+	@echo "  cc   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/runtime.a $(LDLIBS)
+
 # What crash_spec.lua preloads; never sanitized, for it must get by without the program's runtime.
 $(BUILD)/crash_shim.so: tests/e2e/crash_shim.c Makefile
 	@echo "  cc   $<"
@@ -127,7 +133,7 @@ demo: deps all
 
 # The figures of docs/performance.md, measured here and now, with the machine's load beside them. In
 # short (BENCH_SHORT=1) peers that are not there are not installed: their figures are "not measured".
-bench: $(if $(BENCH_SHORT),,deps-bench) all
+bench: $(if $(BENCH_SHORT),,deps-bench) all $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
 	@$(BUILD)/perigee lua bench/run.lua $(ONLY)
 
 # Ours against scikit-learn, Prophet and XGBoost, on the data beside this folder.
