@@ -11,6 +11,7 @@ local core = require 'perigee.matrix'
 ---@field column fun(self: matrix.Matrix, column: integer|string): number[]
 ---@field select fun(self: matrix.Matrix, columns: (integer|string)[]): matrix.Matrix  in that order
 ---@field slice fun(self: matrix.Matrix, first: integer, last?: integer): matrix.Matrix  of rows
+---@field pick fun(self: matrix.Matrix, rows: integer[]): matrix.Matrix  those rows, in that order
 ---@field to_rows fun(self: matrix.Matrix): number[][]
 
 local matrix = {}

@@ -1,6 +1,6 @@
 --- How good scores of yes-or-no outcomes are: ranking, probabilities, thresholds. Outcomes are 0
---- and 1; a pair whose outcome or score is NaN, nil or false is left out. An alarm is a score strictly
---- above a threshold. Where an answer is not defined (one class only) it is nil.
+--- and 1; a pair whose outcome or score is NaN, nil or false is left out. An alarm is a score
+--- strictly above a threshold. Where an answer is not defined (one class only) it is nil.
 local core = require 'perigee.measures'
 
 local measures = {}

@@ -241,6 +241,25 @@ static int l_slice(lua_State *L) /* m:slice(first [, last]) -> matrix: these row
     return 1;
 }
 
+/* m:pick(rows) -> matrix: the rows of these numbers, in that order */
+static int l_pick(lua_State *L)
+{
+    const struct matrix *m = bind_check_matrix(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    size_t n = lua_rawlen(L, 2);
+    size_t *which = lua_newuserdatauv(L, n * sizeof *which, 0); /* m rows which */
+    for (size_t k = 0; k < n; k++) {
+        lua_rawgeti(L, 2, (lua_Integer)k + 1); /* m rows which i */
+        which[k] = check_row(L, m, 4);
+        lua_pop(L, 1); /* m rows which */
+    }
+    struct matrix **part = bind_new_matrix(L); /* m rows which box */
+    int rc = matrix_pick(part, m, which, n);
+    if (rc < 0) return luaL_error(L, "not enough memory");
+    account(L, *part);
+    return 1;
+}
+
 static int l_to_rows(lua_State *L) /* m:to_rows() -> array of arrays */
 {
     const struct matrix *m = bind_check_matrix(L, 1);
@@ -392,9 +411,9 @@ int luaopen_perigee_matrix(lua_State *L)
                                          {"from_columns", l_from_columns},
                                          {"read_csv", l_read_csv},
                                          {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"get", l_get},         {"column", l_column},
-                                       {"select", l_select},   {"slice", l_slice},
-                                       {"to_rows", l_to_rows}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"get", l_get},   {"column", l_column},   {"select", l_select}, {"slice", l_slice},
+        {"pick", l_pick}, {"to_rows", l_to_rows}, {NULL, NULL}};
     bind_type(L, TYPE, (const luaL_Reg[]){{NULL, NULL}}, NULL);
     luaL_getmetatable(L, TYPE); /* mt */
     lua_pushcfunction(L, l_free);

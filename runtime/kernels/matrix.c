@@ -136,21 +136,35 @@ fail:
     return rc;
 }
 
+/* A new one with as many columns, of the same names, and n rows. */
+static int like(struct matrix **out, const struct matrix *m, size_t n)
+{
+    struct matrix *part = NULL;
+    int rc = matrix_new(&part, n, m->columns);
+    for (size_t j = 0; rc == 0 && j < m->columns; j++) rc = copy_name(part, j, m, j);
+    if (rc < 0) {
+        matrix_free(part);
+        return rc;
+    }
+    *out = part;
+    return 0;
+}
+
 int matrix_slice(struct matrix **out, const struct matrix *m, size_t first, size_t n)
 {
     assert(first <= m->rows && n <= m->rows - first);
-    struct matrix *part = NULL;
-    int rc = matrix_new(&part, n, m->columns);
-    if (rc < 0) return rc;
-    for (size_t j = 0; j < m->columns; j++) {
-        rc = copy_name(part, j, m, j);
-        if (rc < 0) goto fail;
+    int rc = like(out, m, n);
+    if (rc == 0 && n > 0) memcpy((*out)->x, matrix_row(m, first), n * m->columns * sizeof *m->x);
+    return rc;
+}
+
+int matrix_pick(struct matrix **out, const struct matrix *m, const size_t *which, size_t n)
+{
+    int rc = like(out, m, n);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        assert(which[i] < m->rows);
+        memcpy((*out)->x + i * m->columns, matrix_row(m, which[i]), m->columns * sizeof *m->x);
     }
-    if (n > 0) memcpy(part->x, matrix_row(m, first), n * m->columns * sizeof *m->x);
-    *out = part;
-    return 0;
-fail:
-    matrix_free(part);
     return rc;
 }
 

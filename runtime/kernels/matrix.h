@@ -44,6 +44,8 @@ static inline const double *matrix_row(const struct matrix *m, size_t i) /* (col
 int matrix_select(struct matrix **out, const struct matrix *m, const size_t *which, size_t n);
 /* A new one with the n rows from first on; first + n <= rows. As matrix_new(). */
 int matrix_slice(struct matrix **out, const struct matrix *m, size_t first, size_t n);
+/* A new one with the rows which[0..n), each < rows, in that order. As matrix_new(). */
+int matrix_pick(struct matrix **out, const struct matrix *m, const size_t *which, size_t n);
 
 /* What of a CSV file is wanted. */
 struct matrix_csv {
