@@ -75,7 +75,8 @@ return function(...)
   end
   if #values > 0 then files = expand(values, problems) end
   local rules, errors, warnings = load_rules.load(files,
-    { every = settings.evaluation_interval, limits = {} })
+    { every = settings.evaluation_interval, limits = {},
+    folder = (values.config or 'perigee.yaml'):match '^(.*)/[^/]*$' or '.' })
   table.move(errors, 1, #errors, #problems + 1, problems)
   report(values, problems, warnings, { files = #files, signals = size(rules.signals),
     incidents = size(rules.incidents), playbooks = size(rules.playbooks) })

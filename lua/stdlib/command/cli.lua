@@ -1,6 +1,8 @@
 --- What the commands have in common: arguments, --help, --json, colour, tables, talking to a
 --- running perigee, exit statuses.
+local async = require 'async'
 local check = require 'check'
+local clock = require 'perigee.clock'
 local http = require 'http'
 local json = require 'perigee.json'
 local terminal = require 'perigee.terminal'
@@ -181,6 +183,50 @@ end
 
 --- "2026-11-22T17:18:00.000Z" without what nobody reads.
 function cli.time_text(t) return t and t:gsub('T', ' '):gsub('%.%d+Z$', 'Z') or '-' end
+
+-- -- long work ------------------------------------------------------------------------------------
+
+local SHOW_AFTER, REDRAW = 0.3, 0.2 -- seconds
+
+local Progress = {}
+Progress.__index = Progress
+
+--- Says what is under way, on standard error, where that is a terminal and it takes long enough to
+--- be read. Close it before anything else is written.
+---@return { tell: fun(self, what: string), close: fun(self) }
+function cli.progress()
+  return setmetatable({ shows = terminal.is_terminal(2) and os.getenv 'TERM' ~= 'dumb',
+    began = clock.monotonic() }, Progress)
+end
+
+function Progress:draw()
+  local passed = clock.monotonic() - self.began
+  if self.closed or passed < SHOW_AFTER then return end
+  self.drawn = true
+  io.stderr:write(('\r\27[K%s … %.0f s'):format(cli.plain(self.what), passed))
+  io.stderr:flush()
+end
+
+--- What is done from now on; drawn again and again while it lasts.
+function Progress:tell(what)
+  if not self.shows or self.closed then return end
+  local first = self.what == nil
+  self.what = what
+  if not first then return self:draw() end
+  async.spawn(function()
+    while not self.closed do
+      async.sleep(REDRAW)
+      self:draw()
+    end
+  end)
+end
+
+--- Wipes the line; twice is fine.
+function Progress:close()
+  if self.drawn and not self.closed then io.stderr:write '\r\27[K' end
+  self.closed = true
+end
+Progress.__close = Progress.close
 
 -- -- a running perigee ----------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ local COMMANDS = {
   { 'audit', 'shows the audit trail, or proves it whole' },
   { 'detect', 'learns what is normal in series, and tells what is not' },
   { 'forecast', 'tells when a series meets a threshold' },
+  { 'train', 'learns to predict failures' },
+  { 'predict', 'tells how likely a failure is, and why' },
   { 'lua', 'runs a Lua script with every module' },
   { 'demo', 'shows it all, on a real Prometheus and a small shop' },
   { 'version', 'prints the version' },

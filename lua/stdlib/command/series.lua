@@ -67,7 +67,10 @@ local function from_files(paths, range)
 end
 
 --- The client of what --url or the configuration names.
-local function source(values)
+---@param values table  parsed options
+---@return table? client
+---@return integer? status  to end with; what is wrong has been told
+function series.source(values)
   if values.url then
     if values.config then return usage 'one of --url and --config, not both' end
     local ok, client = pcall(prometheus.client, { url = values.url })
@@ -85,7 +88,7 @@ local function source(values)
 end
 
 local function from_source(expr, values, range, step)
-  local client, status = source(values)
+  local client, status = series.source(values)
   if not client then return nil, status end
   local stop = clock.now() // step * step
   local found, failure = client:query_range(expr, stop - range, stop, step)

@@ -1,7 +1,7 @@
 local support = require 'lua.command.support'
 
 local COMMANDS = { 'run', 'check', 'reload', 'status', 'incidents', 'approvals', 'approve',
-  'reject', 'kill', 'audit', 'forecast', 'lua', 'demo', 'version' }
+  'reject', 'kill', 'audit', 'detect', 'forecast', 'train', 'predict', 'lua', 'demo', 'version' }
 
 describe('perigee', function()
   it('lists its commands', function()

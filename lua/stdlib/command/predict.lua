@@ -1,0 +1,218 @@
+--- `perigee predict`: how likely a failure is, and why.
+local check = require 'check'
+local cli = require 'command.cli'
+local clock = require 'perigee.clock'
+local csv = require 'prediction.csv'
+local json = require 'perigee.json'
+local log = require 'log'
+local matrix = require 'matrix'
+local model_file = require 'prediction.model'
+local prediction = require 'prediction'
+local queries = require 'command.prediction_queries'
+local series = require 'command.series'
+local source = require 'prediction.source'
+
+local SPEC = {
+  usage = 'predict --model MODEL --data FILE.csv\n'
+    .. '       perigee predict --model MODEL --url URL --features FILE.yaml\n'
+    .. '       perigee predict -c CONFIG --prediction NAME',
+  summary = 'Tells how likely a failure is, for each row of a file or each group of series now.',
+  details = [[
+The model is of "perigee train", of XGBoost (JSON, UBJSON), LightGBM (text) or scikit-learn (its
+trees as JSON). Columns are found by the names of its features; what is absent is missing, and
+is told. Exit status 1: with --fail-on, a row has reached that level.]],
+  options = {
+    { name = 'model', value = 'MODEL', help = 'the file; that of the declaration' },
+    { name = 'data', value = 'FILE', help = 'a CSV file with a column a feature' },
+    { name = 'url', value = 'URL', help = 'of the Prometheus to ask' },
+    { name = 'config', short = 'c', value = 'CONFIG', help = 'the configuration with that source' },
+    { name = 'features', value = 'FILE', help = 'YAML: names and queries' },
+    { name = 'prediction', value = 'NAME', help = 'declared in a rule file: all of this' },
+    { name = 'rules', value = 'FILE', help = 'declares it; the files of the configuration' },
+    { name = 'group-by', value = 'LIST', help = 'a,b: labels that the queries have in common' },
+    { name = 'defaults', value = 'LIST', help = 'a=0,b=1: stand for features that are missing' },
+    { name = 'levels', value = 'LIST', help = 'critical=0.8,high=0.5,medium=0.3' },
+    { name = 'fail-on', value = 'LEVEL', help = 'exit status 1 from this level on' },
+    cli.JSON,
+  },
+}
+
+local function usage(message)
+  cli.error(cli.plain(message))
+  return nil, cli.USAGE
+end
+
+local function defaults_of(values, def)
+  local out = {}
+  for name, v in pairs(def and def.defaults or {}) do out[name] = v end
+  for _, part in ipairs(queries.list(values.defaults or '')) do
+    local name, text = part:match '^(.-)=(.*)$'
+    if not tonumber(text) then
+      return usage(('--defaults: expected FEATURE=NUMBER, not "%s"'):format(part))
+    end
+    out[name] = tonumber(text)
+  end
+  return out
+end
+
+--- The rows of a file in the model's order, and the features that it lacks.
+local function from_file(values, loaded)
+  for _, name in ipairs { 'url', 'config', 'features', 'rules', 'group-by' } do
+    if values[name] then return usage(('--%s has no use with --data'):format(name)) end
+  end
+  local m, missing
+  if loaded.is_unnamed then
+    local message
+    m, message = matrix.read_csv(values.data)
+    if not m then return usage(message) end
+    if m.columns < #loaded.features then
+      return usage(('%s has %d columns; the model takes %d, in its order'):format(values.data,
+        m.columns, #loaded.features))
+    end
+    local first = {}
+    for j = 1, #loaded.features do first[j] = j end
+    return { X = matrix.from_rows(m:select(first):to_rows(), loaded.features), missing = {} }
+  end
+  m, missing = csv.rows(values.data, loaded.features)
+  if not m then return usage(missing) end
+  return { X = model_file.complete(loaded, m), missing = missing }
+end
+
+--- The same from a source, with the labels of each row.
+local function from_source(values, loaded, wanted)
+  local client, status = series.source(values)
+  if not client then return nil, status end
+  local now = clock.now()
+  local groups, message, kind = source.present(function(expr) return client:query(expr, now) end,
+    wanted.queries, wanted.group_by)
+  if not groups then
+    cli.error(cli.plain(message))
+    return nil, kind == 'bad_data' and cli.USAGE or kind == 'data' and cli.NOT_AS_IT_SHOULD_BE
+      or cli.OUTSIDE
+  end
+  if #groups == 0 then
+    cli.error 'no data: none of the features gives anything now'
+    return nil, cli.NOT_AS_IT_SHOULD_BE
+  end
+  local missing = {}
+  for _, name in ipairs(loaded.features) do
+    if not wanted.queries[name] then missing[#missing + 1] = name end
+  end
+  if #missing == #loaded.features then
+    return usage(('none of the features named is one of the model, which are %s'):format(
+      table.concat(missing, ', ', 1, math.min(20, #missing))))
+  end
+  return { X = source.rows(groups, loaded.features), missing = missing, groups = groups }
+end
+
+-- -- output ---------------------------------------------------------------------------------------
+
+local MOST_SHOWN = 40
+
+local function factors_text(factors)
+  local parts = {}
+  for i, f in ipairs(factors) do
+    parts[i] = ('%s%s (%+.2f)'):format(f.feature,
+      f.value and ('=%.4g'):format(f.value) or ' missing', f.contribution)
+  end
+  return table.concat(parts, ', ')
+end
+
+local COLOURS = { critical = 'red', high = 'red', medium = 'yellow' }
+
+--- The worst rows of many, each with what it is about.
+local function show(list, counts, labelled)
+  table.sort(list, function(a, b)
+    if a.failure_probability ~= b.failure_probability then
+      return a.failure_probability > b.failure_probability
+    end
+    return a.row < b.row
+  end)
+  local rows = {}
+  for i = 1, math.min(MOST_SHOWN, #list) do
+    local r = list[i]
+    rows[i] = { labelled and cli.labels_text(r.labels) or tostring(r.row),
+      prediction.percent(r.failure_probability), r.risk_level,
+      factors_text(r.top_contributing_factors) }
+  end
+  cli.table({ labelled and 'series' or 'row', 'probability', 'risk', 'most contributing' }, rows)
+  if #list > #rows then print(('… and %d more rows, of lower risk'):format(#list - #rows)) end
+  print()
+  local words = {}
+  for i, name in ipairs(prediction.NAMES) do words[i] = ('%d %s'):format(counts[name], name) end
+  print(table.concat(words, ', '))
+  if list[1] then
+    print(cli.colour(COLOURS[list[1].risk_level] or 'green', list[1].recommendation))
+  end
+end
+
+--- Predicts, prints, and says whether the level was reached.
+local function answer(values, loaded, given, options)
+  local list, counts, worst = json.array(), { critical = 0, high = 0, medium = 0, low = 0 }, false
+  local progress <close> = cli.progress()
+  progress:tell(('predicting for %d rows'):format(given.X.rows))
+  local ok, message = model_file.predict(loaded, given.X, options, function(i, result)
+    result.missing = json.array(result.missing)
+    result.top_contributing_factors = json.array(result.top_contributing_factors)
+    for _, f in ipairs(result.top_contributing_factors) do
+      if values.json and not f.value then f.value = json.null end
+    end
+    if given.groups then result.labels = given.groups[i].labels end
+    counts[result.risk_level] = counts[result.risk_level] + 1
+    worst = worst or values['fail-on'] and prediction.reaches(result.risk_level, values['fail-on'])
+    if not values.json then result.row = i end
+    list[i] = result
+  end)
+  progress:close()
+  if not ok then
+    cli.error(cli.plain(message))
+    return cli.NOT_AS_IT_SHOULD_BE
+  end
+  if values.json then
+    cli.print_json { rows = list }
+  else
+    show(list, counts, given.groups ~= nil)
+  end
+  return worst and cli.NOT_AS_IT_SHOULD_BE or cli.DONE
+end
+
+local function levels_of(values, def)
+  if values.levels or not def then return queries.levels(values) end
+  return def.levels
+end
+
+return function(...)
+  local values, status = cli.parse(SPEC, ...)
+  if not values then return status end
+  log.setup('warn', false)
+  local message = values['fail-on'] and check.one_of(nil, prediction.NAMES).test(values['fail-on'])
+  if message then return select(2, usage('--fail-on: ' .. message)) end
+  local wanted
+  if not values.data then
+    wanted, status = queries.wanted(values)
+    if not wanted then return status end
+  end
+  local def = wanted and wanted.def
+  local path = values.model or def and def.model
+  if not path then return select(2, usage '--model MODEL is missing') end
+  local levels, defaults
+  levels, status = levels_of(values, def)
+  if not levels then return status end
+  defaults, status = defaults_of(values, def)
+  if not defaults then return status end
+  local loaded
+  loaded, message = model_file.load(path, def and def.order)
+  if not loaded then return select(2, usage(message)) end
+  if loaded.is_unnamed then
+    cli.error(('warning: %s does not name its features: columns are taken in its order'):format(
+      path))
+  end
+  local given
+  given, status = (wanted and from_source or from_file)(values, loaded, wanted)
+  if not given then return status end
+  if #given.missing > 0 then
+    cli.error(('warning: missing: %s'):format(cli.plain(table.concat(given.missing, ', '))))
+  end
+  return answer(values, loaded, given, { levels = levels, defaults = defaults,
+    scaler = def and def.scaler })
+end
