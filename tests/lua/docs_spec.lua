@@ -61,7 +61,8 @@ describe('the documentation', function()
     for i, block in ipairs(rules) do
       local path = ('%s/block%d.lua'):format(folder, i)
       assert(file.write(path, block.text))
-      local _, errors, warnings = load_rules.load({ path }, { every = 30, limits = {} })
+      local _, errors, warnings = load_rules.load({ path }, { every = 30, limits = {},
+        untrained = true })
       assert.equal('', words(errors), block.at)
       assert.equal('', words(warnings), block.at)
     end

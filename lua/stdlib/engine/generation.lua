@@ -3,6 +3,7 @@
 local alertmanager = require 'alertmanager'
 local async = require 'async'
 local audit = require 'engine.audit'
+local check = require 'check'
 local clock = require 'perigee.clock'
 local config = require 'config'
 local daemon = require 'perigee.daemon'
@@ -39,13 +40,16 @@ function generation.read(path)
   local values, problems, text = config.read(path)
   if not values then return nil, texts(problems), 'config' end
   local rules, errors, warnings = load_rules.load(values.files, {
-    every = values.evaluation_interval,
+    every = values.evaluation_interval, folder = path:match '^(.*)/[^/]*$' or '.',
     limits = { instructions = 1000000, allocated = 64 << 20,
       cpu_ms = math.tointeger(values.limits.rule_cpu) } })
   if #errors > 0 then return nil, texts(errors), 'rules' end
   for _, line in ipairs(texts(warnings)) do log.warn('rule warning', { warning = line }) end
   local parts = { text }
   for _, f in ipairs(rules.files) do parts[#parts + 1] = f.path .. '\0' .. f.digest end
+  for _, name in ipairs(check.names(rules.predictions)) do
+    parts[#parts + 1] = name .. '\0' .. rules.predictions[name].loaded.digest
+  end
   for _, token in ipairs(values.auth.tokens) do parts[#parts + 1] = token.token end
   return { config = values, rules = rules, digest = hash.sha256(table.concat(parts, '\0')) }, {}
 end
@@ -53,7 +57,7 @@ end
 --- What is there by name, and of which file: to tell what a reload has changed.
 local function inventory(rules)
   local names = {}
-  for _, kind in ipairs { 'signals', 'incidents', 'playbooks', 'forecasts' } do
+  for _, kind in ipairs { 'signals', 'incidents', 'playbooks', 'forecasts', 'predictions' } do
     for name, def in pairs(rules[kind]) do
       names[('%s %s'):format(kind:sub(1, -2), name)] = hash.sha256(def.owner .. def.file_digest)
     end
@@ -106,7 +110,7 @@ end
 local function keep_resolved(rules)
   local longest = 900
   for _, def in pairs(rules.incidents) do longest = math.max(longest, def.within + 60) end
-  for _, set in ipairs { rules.signals, rules.forecasts } do
+  for _, set in ipairs { rules.signals, rules.forecasts, rules.predictions } do
     for _, def in pairs(set) do def.keep_resolved = longest end
   end
 end

@@ -6,6 +6,7 @@ local convergence = require 'engine.convergence'
 local faults = require 'engine.faults'
 local hash = require 'perigee.hash'
 local json = require 'perigee.json'
+local link = require 'rules.link'
 local log = require 'log'
 local metrics = require 'engine.metrics'
 
@@ -205,7 +206,7 @@ function incidents.converge(engine, def)
   for _, name in ipairs(def.signals) do
     local row = engine.store:row('select state from signals where name = ?', name)
     states[name] = { series = row and json.decode(row.state).series,
-      labels = (engine.rules.signals[name] or engine.rules.forecasts[name]).constant_labels }
+      labels = link.find(engine.rules, name).constant_labels }
   end
   local groups = convergence.groups(def, states, now)
   engine.store:transaction(function()

@@ -17,6 +17,7 @@ local metrics = require 'engine.metrics'
 local notify = require 'engine.notify'
 local playbooks = require 'engine.playbooks'
 local plans = require 'engine.plans'
+local predictions = require 'engine.predictions'
 local types = require 'detectors.types'
 
 local scheduler = {}
@@ -63,6 +64,10 @@ function scheduler.jobs(rules)
   for name, def in pairs(rules.forecasts) do
     add(name, 'forecast/' .. name, def.every, def.query, def)
     jobs[#jobs].look = forecasts.look
+  end
+  for name, def in pairs(rules.predictions) do
+    add(name, 'prediction/' .. name, def.every, nil, def)
+    jobs[#jobs].look = predictions.look
   end
   for name, def in pairs(rules.playbooks) do
     if def.when.kind == 'metric' then
@@ -277,6 +282,7 @@ function scheduler.measure(engine)
   end
   for state, n in pairs(count) do metrics.alerts:set(n, state) end
   forecasts.measure(engine)
+  predictions.measure(engine)
   metrics.incidents:clear()
   for _, state in ipairs { 'open', 'acknowledged', 'mitigating' } do
     metrics.incidents:set(engine.store:row('select count(*) as n from incidents where state = ?',

@@ -17,6 +17,7 @@ signals.KEEP_RESOLVED = 900 -- seconds that a resolved series is told of, at lea
 ---@field anomaly_score? number|string, confidence? number|string, reason? string
 ---@field active_at? number, fired_at? number, resolved_at? number, last_seen? number
 ---@field keep_firing_since? number
+---@field details? table                  what else is told of it: why a prediction is what it is
 ---@field odd? table  value, anomaly_score, confidence and reason when it was odd last
 ---@field firing_from? number, firing_to? number  when it fired last; no end while it does
 ---@field partial? boolean               it became or stayed what it is by a partial answer
@@ -26,6 +27,7 @@ signals.KEEP_RESOLVED = 900 -- seconds that a resolved series is told of, at lea
 ---@field annotations? table<string, string>
 ---@field value number
 ---@field verdict? Verdict               absent for NaN
+---@field details? table
 
 --- Numbers as JSON can hold them.
 local function storable(x)
@@ -36,7 +38,7 @@ local function storable(x)
 end
 
 local function remember(series, o, ts, partial)
-  series.value, series.last_seen = storable(o.value), ts
+  series.value, series.last_seen, series.details = storable(o.value), ts, o.details
   series.partial = partial or nil
   if o.annotations then series.annotations = o.annotations end
   local v = o.verdict
@@ -154,7 +156,7 @@ function signals.step(state, def, ts, observations, partial)
       local series = copy(before, back)
       if not partial then
         series.condition, series.anomaly_score, series.confidence = 'no_data', nil, nil
-        series.reason, series.value = 'no data', nil
+        series.reason, series.value, series.details = 'no data', nil, nil
         quiet(series, ts, def, 'no_data')
       end
       local told = series.firing_to and ts - series.firing_to < (def.keep_resolved

@@ -10,17 +10,37 @@ local function names_of(map)
   return names
 end
 
+--- What an incident can name: signals, and what lives as they do.
+---@param rules table
+---@return table<string, table>
+function link.watched(rules)
+  local out = {}
+  for _, set in ipairs { rules.signals, rules.forecasts, rules.predictions } do
+    for name, def in pairs(set) do out[name] = def end
+  end
+  return out
+end
+
+--- One of them by its name.
+---@param rules table
+---@param name string
+---@return table?
+function link.find(rules, name)
+  return rules.signals[name] or rules.forecasts[name] or rules.predictions[name]
+end
+
 --- Sorts definitions by kind and name; a name is declared once.
 ---@param definitions table[]
 ---@param add fun(definition: table, path: table, message: string)
----@return { signals: table, incidents: table, playbooks: table, forecasts: table }
+---@return { signals: table, incidents: table, playbooks: table, forecasts: table,
+---       predictions: table }
 function link.collect(definitions, add)
-  local sets = { signal = {}, incident = {}, playbook = {}, forecast = {} }
+  local sets = { signal = {}, incident = {}, playbook = {}, forecast = {}, prediction = {} }
+  -- An incident names signals, forecasts and predictions alike, so that no two share a name.
+  local shared, of = {}, { signal = true, forecast = true, prediction = true }
   for _, def in ipairs(definitions) do
-    -- An incident names signals and forecasts alike, so that no two of them share a name.
-    local other = sets[def.kind][def.name]
-      or def.kind == 'forecast' and sets.signal[def.name]
-      or def.kind == 'signal' and sets.forecast[def.name]
+    local other = sets[def.kind][def.name] or of[def.kind] and shared[def.name]
+    if of[def.kind] then shared[def.name] = shared[def.name] or def end
     if other then
       add(def, {}, ('is declared already%s, at %s:%d'):format(
         other.kind ~= def.kind and ', as a ' .. other.kind or '', other.file, other.line))
@@ -29,7 +49,7 @@ function link.collect(definitions, add)
     end
   end
   return { signals = sets.signal, incidents = sets.incident, playbooks = sets.playbook,
-    forecasts = sets.forecast }
+    forecasts = sets.forecast, predictions = sets.prediction }
 end
 
 -- To look for the nearest of many names takes a while. A few are slips of the pen; where hundreds
@@ -48,14 +68,12 @@ local function missing(kind, set)
 end
 
 --- Reports references that lead nowhere.
----@param rules { signals: table, incidents: table, playbooks: table, forecasts: table }
+---@param rules { signals: table, incidents: table, playbooks: table, forecasts: table,
+---       predictions: table }
 ---@param excused fun(name: string): boolean  may be declared in a file that could not be read
 ---@param add fun(definition: table, path: table, message: string)
 function link.references(rules, excused, add)
-  local watched = {}
-  for _, set in ipairs { rules.signals, rules.forecasts } do
-    for name, def in pairs(set) do watched[name] = def end
-  end
+  local watched = link.watched(rules)
   local no_signal = missing('signal', watched)
   local no_incident = missing('incident', rules.incidents)
   for _, incident in ipairs(names_of(rules.incidents)) do

@@ -5,6 +5,7 @@ local file = require 'perigee.file'
 local hash = require 'perigee.hash'
 local link = require 'rules.link'
 local plan = require 'engine.plan'
+local prediction = require 'rules.prediction'
 local rules = require 'perigee.rules'
 local schema = require 'rules.schema'
 local task = require 'perigee.task'
@@ -26,6 +27,7 @@ local LOADING = { instructions = 10000000, allocated = 256 << 20 }
 ---@field incidents table<string, table>
 ---@field playbooks table<string, table>
 ---@field forecasts table<string, table>
+---@field predictions table<string, table>
 ---@field files { path: string, digest: string, cell: table }[]
 
 local function folder_of(path) return path:match '^(.*)/[^/]*$' or '.' end
@@ -115,8 +117,7 @@ local function sample_incident(def, rule_set)
   for i, name in ipairs(def.signals) do
     local own = {}
     for k, v in pairs(labels) do own[k] = v end
-    local signal = rule_set.signals[name] or rule_set.forecasts[name] or {}
-    for k, v in pairs(signal.constant_labels or {}) do own[k] = v end
+    for k, v in pairs((link.find(rule_set, name) or {}).constant_labels or {}) do own[k] = v end
     anomalies[i] = { signal = name, labels = own, value = 1, is_anomaly = true, anomaly_score = 1,
       confidence = 99,
       reason = 'made up to try the plan', since = '2026-01-01T00:00:00.000Z' }
@@ -152,6 +153,17 @@ function Loader:try_plan(def, rule_set)
   end
 end
 
+-- -- models ---------------------------------------------------------------------------------------
+
+--- A prediction is of no use without its model, and a model that does not fit is worse.
+function Loader:check_model(def)
+  local folders = { folder_of(def.file), self.options.folder }
+  for _, p in ipairs(prediction.check_model(def, folders)) do
+    self:add_at(def, p.path, p.message)
+    def.is_valid = false
+  end
+end
+
 -- -- all of it ------------------------------------------------------------------------------------
 
 local function by_place(a, b)
@@ -164,7 +176,8 @@ end
 --- Loads and checks rule files. Cells stay open: closing them is the caller's, by their garbage
 --- collection at the latest.
 ---@param paths string[]
----@param options { every: number, limits: table }
+---@param options { every: number, limits: table, folder?: string, untrained?: boolean }  folder of
+---       the configuration, where models are looked for too; untrained: they need not be there
 ---@return rules.Set set
 ---@return rules.Problem[] problems   when there are any, the set is not to be used
 ---@return rules.Problem[] warnings
@@ -190,6 +203,9 @@ function load_rules.load(paths, options)
   end, add)
   for _, def in pairs(set.playbooks) do
     if def.is_valid and not def.is_static and def.plan then self:try_plan(def, set) end
+  end
+  for _, def in pairs(options.untrained and {} or set.predictions) do
+    if def.is_valid then self:check_model(def) end
   end
   set.files = self.files
   table.sort(self.problems, by_place)

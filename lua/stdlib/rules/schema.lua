@@ -5,6 +5,7 @@ local forecast = require 'rules.forecast'
 local hash = require 'perigee.hash'
 local json = require 'perigee.json'
 local plan = require 'engine.plan'
+local prediction = require 'rules.prediction'
 local template = require 'template'
 local units = require 'units'
 local vocabulary = require 'rules.vocabulary'
@@ -376,16 +377,18 @@ local function playbook(declaration, ctx)
   return def, problems, {}
 end
 
---- A forecast, which is a signal for whoever names it.
-local function forecast_reader(declaration, ctx)
-  local def, problems = forecast(declaration, ctx,
-    { templates = templates, is_function = is_function })
-  def.constant_labels = #problems == 0 and constant_labels(declaration.body.labels) or nil
-  return def, problems, warn_value_in_labels(declaration.body)
+--- A forecast or a prediction, each a signal for whoever names it.
+local function like_a_signal(read)
+  return function(declaration, ctx)
+    local def, problems = read(declaration, ctx,
+      { templates = templates, is_function = is_function })
+    def.constant_labels = #problems == 0 and constant_labels(declaration.body.labels) or nil
+    return def, problems, warn_value_in_labels(declaration.body)
+  end
 end
 
 local READERS = { signal = signal, incident = incident, playbook = playbook,
-  forecast = forecast_reader }
+  forecast = like_a_signal(forecast), prediction = like_a_signal(prediction.read) }
 
 ---@class schema.Context
 ---@field every number           seconds between evaluations where a declaration says nothing

@@ -5,7 +5,7 @@ return {
     'combine', 'isolation_forest' },
   actions = { 'http.request', 'verify' },
   triggers = { 'metric' },
-  declarations = { 'signal', 'incident', 'playbook', 'forecast' },
+  declarations = { 'signal', 'incident', 'playbook', 'forecast', 'prediction' },
   -- What a rule file may `require` of the standard library, beside the files of its own folder.
   modules = { 'statistics', 'units', 'check' },
 }

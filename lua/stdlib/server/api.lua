@@ -10,6 +10,7 @@ local guardrails = require 'engine.guardrails'
 local incidents = require 'engine.incidents'
 local json = require 'perigee.json'
 local plans = require 'engine.plans'
+local predictions = require 'engine.predictions'
 local prometheus_api = require 'server.prometheus_api'
 local signals = require 'engine.signals'
 local units = require 'units'
@@ -78,6 +79,9 @@ end
 
 --- GET /api/v1/forecasts
 function api.forecasts(engine) return forecasts.list(engine) end
+
+--- GET /api/v1/predictions
+function api.predictions(engine) return predictions.list(engine) end
 
 --- Switches a rule on that was switched off for its faults: body { rule = "signal/…" }.
 function api.enable_rule(engine, call)
@@ -210,7 +214,7 @@ function api.status(engine)
     last_reload = last_reload(), source = engine.config.source.prometheus.url,
     dry_run = engine.config.guardrails.dry_run,
     kill_switch = guardrails.killed(engine.config) or false, signals = count(rules.signals),
-    forecasts = count(rules.forecasts),
+    forecasts = count(rules.forecasts), predictions = count(rules.predictions),
     incidents_declared = count(rules.incidents), playbooks = count(rules.playbooks),
     rule_files = #rules.files,
     switched_off = off, incidents_active = #incidents.active(engine.store),

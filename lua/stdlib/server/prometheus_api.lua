@@ -4,6 +4,7 @@ local clock = require 'perigee.clock'
 local evaluate = require 'engine.evaluate'
 local go_format = require 'perigee.go_format'
 local json = require 'perigee.json'
+local link = require 'rules.link'
 local number = require('prometheus').number
 local signals = require 'engine.signals'
 
@@ -39,7 +40,8 @@ end
 local function rule_of(engine, def)
   local row = row_of(engine, def.name)
   local state = json.decode(row.state)
-  return { type = 'alerting', name = def.name, query = def.query, duration = def.hold_for,
+  return { type = 'alerting', name = def.name,
+    query = def.query or ('%s %q'):format(def.kind, def.name), duration = def.hold_for,
     keepFiringFor = def.keep_firing_for,
     labels = def.texts.labels or {}, annotations = def.texts.annotations or {},
     state = row.evaluated_at > 0 and signals.highest(state) or 'unknown', health = row.health,
@@ -49,12 +51,11 @@ local function rule_of(engine, def)
     alerts = alerts_of(def.name, state) }
 end
 
---- What can alert: signals, and forecasts that say when.
+--- What can alert: a forecast does where it says when.
 local function alerting(rules)
   local out = {}
-  for _, def in pairs(rules.signals) do out[#out + 1] = def end
-  for _, def in pairs(rules.forecasts) do
-    if def.alert_when then out[#out + 1] = def end
+  for _, def in pairs(link.watched(rules)) do
+    if def.kind ~= 'forecast' or def.alert_when then out[#out + 1] = def end
   end
   return out
 end

@@ -87,6 +87,7 @@ local PATHS = {
   raw = reload },
   ['/api/v1/signals'] = { methods = GET, needs = 'viewer', run = api.signals },
   ['/api/v1/forecasts'] = { methods = GET, needs = 'viewer', run = api.forecasts },
+  ['/api/v1/predictions'] = { methods = GET, needs = 'viewer', run = api.predictions },
   ['/api/v1/incidents'] = { methods = GET, needs = 'viewer', run = api.incidents },
   ['/api/v1/plans'] = { methods = GET, needs = 'viewer', run = api.plans },
   ['/api/v1/approvals'] = { methods = GET, needs = 'viewer', run = api.approvals },

@@ -116,7 +116,7 @@ function support.engine(o)
     process = o.process or 'process-1', source = source, own_port = values.listen.port,
     external_url = 'http://127.0.0.1:9747', queries = async.gate(values.limits.concurrent_queries),
     rules = o.rules and support.rules(o.rules) or { signals = {}, incidents = {}, playbooks = {},
-      forecasts = {}, files = {} } }
+      forecasts = {}, predictions = {}, files = {} } }
   engine.rules.loaded_at = clock.now()
   engine.models = models.keeper(engine.store, source)
   function engine.template_query() return {} end
