@@ -35,8 +35,8 @@ for _, case in ipairs(CASES) do
       threads > 1 and 's' or '')
     lib.row('training, 100 trees of depth 5: ' .. what, ('%.2f'):format(best), 's')
     if theirs then
-      lib.at_most(('  as a share of XGBoost\'s %.2f s'):format(theirs), best / theirs, '', case.goal,
-        '%.2f')
+      lib.at_most(('  as a share of XGBoost\'s %.2f s'):format(theirs), best / theirs, '',
+        case.goal, '%.2f')
       lib.at_most('  log-loss on the rows trained on, XGBoost\'s ' .. losses[2], losses[1], '',
         losses[2] + 0.005, '%.4f')
     else
