@@ -579,6 +579,22 @@ static int l_update(lua_State *L)
     return compute_start(L, job, false);
 }
 
+/* m:set_parameters(k, m, delta, beta, sigma_obs): beta as one list, in the order of the parts. */
+static int l_set_parameters(lua_State *L)
+{
+    struct seasonal *m = check(L);
+    struct seasonal_view v = seasonal_view(m);
+    lua_Number k = luaL_checknumber(L, 2), offset = luaL_checknumber(L, 3);
+    lua_Number sigma = luaL_checknumber(L, 6);
+    luaL_argcheck(L, sigma > 0, 6, "expected a number above 0");
+    size_t n_delta, n_beta;
+    double *delta = bind_doubles(L, 4, &n_delta), *beta = bind_doubles(L, 5, &n_beta);
+    luaL_argcheck(L, n_delta == v.n_changepoints, 4, "another number of changes");
+    luaL_argcheck(L, n_beta == v.n_columns, 5, "another number of columns");
+    int rc = seasonal_set_parameters(m, k, offset, delta, beta, sigma);
+    return rc < 0 ? bind_fail(L, rc) : 0;
+}
+
 /* -- bytes -- */
 
 static int l_serialize(lua_State *L)
@@ -612,6 +628,7 @@ int luaopen_perigee_seasonal(lua_State *L)
                                        {"time_to", l_time_to},
                                        {"update", l_update},
                                        {"serialize", l_serialize},
+                                       {"set_parameters", l_set_parameters},
                                        {NULL, NULL}};
     bind_type(L, TYPE, methods, l_free);
     luaL_newlib(L, functions);

@@ -102,11 +102,11 @@ static void put_bounds(double *lower, double *upper, size_t i, double middle, do
 }
 
 /* Changes alone: at a distance where they are rare both bounds are the trend itself. The normal
- * that smooths the jump at 0 is a hundredth of their size. */
+ * that smooths the jump at 0 is 1/250 of their size. */
 static double trend_half(double count, double a, double inner, double *phi)
 {
     if (exp(-count) >= inner) return 0;
-    return half_width(count, a, a / 100, inner, a, phi);
+    return half_width(count, a, a / 250, inner, a, phi);
 }
 
 static int exact_bounds(const struct seasonal *m, const struct seasonal_future *f,
