@@ -13,7 +13,7 @@ double seasonal_local(const struct seasonal_series *s, double ds)
 
 /* sin, cos of 1, 2, … turns: by the angle's sum from harmonic to harmonic, which loses a few ulps.
  * The time is reduced to its phase first: whole seconds and a period of whole seconds are exact. */
-static void season(double local, double period, size_t order, double *out)
+void seasonal_season(double local, double period, size_t order, double *out)
 {
     double phase = (local - floor(local / period) * period) / period, s, c;
     sincos(TURN * phase, &s, &c);
@@ -49,7 +49,7 @@ void seasonal_features(const struct seasonal_series *s, const double *ds, const 
             const struct seasonal_column_set *part = &s->parts[p];
             double *at = row + part->first;
             if (part->kind == SEASONAL_SEASON) {
-                season(local, part->period, part->n / 2, at);
+                seasonal_season(local, part->period, part->n / 2, at);
             } else if (part->kind == SEASONAL_REGRESSOR) {
                 *at = (x[i * s->n_regressors + part->regressor] - part->mean) / part->sd;
             } else {

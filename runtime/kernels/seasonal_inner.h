@@ -94,6 +94,7 @@ struct seasonal {
  * n_regressors) with a stride of its own; may be NULL without regressors. */
 void seasonal_features(const struct seasonal_series *s, const double *ds, const double *x,
                        size_t count, double *out);
+void seasonal_season(double local, double period, size_t order, double *out); /* (2 * order) */
 double seasonal_local(const struct seasonal_series *s, double ds); /* seconds on the wall */
 
 /* seasonal_moments.c */

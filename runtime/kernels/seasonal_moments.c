@@ -13,7 +13,7 @@
 #include <string.h>
 
 static const double DAY = 86400;
-enum { MOST_PHASES = 20160, POLL = 4096 };
+enum { MOST_PHASES = 20160, POLL = 1024 };
 
 typedef double v4 __attribute__((vector_size(32), aligned(8), may_alias));
 #define INLINE static inline __attribute__((always_inline))
@@ -81,38 +81,64 @@ struct grid {
     int64_t step;        /* seconds from phase to phase */
     double *table;       /* (n_phases, stride) */
     double *count, *sum; /* (n_phases) rows, and the sum of their r */
-    uint32_t *phase;     /* (rows) */
+    int64_t period;
+    double before, gap; /* where counting has come to: a time on the wall, its distance to the */
+    uint32_t at, hop;   /* one before; its phase, and that distance in phases */
 };
 
-INLINE void segment_body(struct seasonal_sums *s, size_t seg, const struct grid *g, const double *u,
-                         const double *r, size_t first, size_t last)
+struct chunk { /* of rows of one segment */
+    const uint32_t *phase;
+    const double *u, *r; /* (count) */
+    size_t count;
+};
+
+/* f += F, uf += u F over the chunk: four vectors, what daily and weekly seasons take, stay in
+ * registers. */
+INLINE void add_features(double *f, double *uf, size_t stride, const struct grid *g,
+                         const struct chunk *c)
 {
-    double *f = s->f + seg * s->stride, *uf = s->uf + seg * s->stride,
-           *at = s->seg + seg * SUM_COUNT;
-    double wu = 0, wuu = 0, sr = 0, sru = 0, rr = 0;
-    for (size_t i = first; i < last; i++) {
-        uint32_t phase = g->phase[i];
-        const double *row = g->table + phase * s->stride;
-        double ui = u[i], ri = r[i];
-        g->count[phase] += 1;
-        g->sum[phase] += ri;
-        wu += ui;
-        wuu += ui * ui;
-        sr += ri;
-        sru += ri * ui;
-        rr += ri * ri;
-        for (size_t j = 0; j < s->stride; j += 4) {
-            v4 x = *(const v4 *)(row + j);
-            *(v4 *)(f + j) += x;
-            *(v4 *)(uf + j) += ui * x;
+    if (stride != 16) {
+        for (size_t i = 0; i < c->count; i++) {
+            const double *row = g->table + c->phase[i] * stride;
+            axpy_body(f, 1, row, stride);
+            axpy_body(uf, c->u[i], row, stride);
         }
+        return;
     }
-    at[SUM_W] += (double)(last - first);
+    v4 *to = (v4 *)f, *uto = (v4 *)uf;
+    v4 f0 = to[0], f1 = to[1], f2 = to[2], f3 = to[3];
+    v4 u0 = uto[0], u1 = uto[1], u2 = uto[2], u3 = uto[3];
+    for (size_t i = 0; i < c->count; i++) {
+        const v4 *x = (const v4 *)(g->table + c->phase[i] * 16);
+        double u = c->u[i];
+        f0 += x[0], f1 += x[1], f2 += x[2], f3 += x[3];
+        u0 += u * x[0], u1 += u * x[1], u2 += u * x[2], u3 += u * x[3];
+    }
+    to[0] = f0, to[1] = f1, to[2] = f2, to[3] = f3;
+    uto[0] = u0, uto[1] = u1, uto[2] = u2, uto[3] = u3;
+}
+
+INLINE void segment_body(struct seasonal_sums *s, size_t seg, const struct grid *g,
+                         const struct chunk *c)
+{
+    double *at = s->seg + seg * SUM_COUNT, wu = 0, wuu = 0, sr = 0, sru = 0, rr = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        double u = c->u[i], r = c->r[i];
+        g->count[c->phase[i]] += 1;
+        g->sum[c->phase[i]] += r;
+        wu += u;
+        wuu += u * u;
+        sr += r;
+        sru += r * u;
+        rr += r * r;
+    }
+    at[SUM_W] += (double)c->count;
     at[SUM_WU] += wu;
     at[SUM_WUU] += wuu;
     at[SUM_R] += sr;
     at[SUM_RU] += sru;
     s->rr += rr;
+    add_features(s->f + seg * s->stride, s->uf + seg * s->stride, s->stride, g, c);
 }
 
 static void gram_plain(double *ff, size_t stride, const double *rows, size_t count)
@@ -120,9 +146,9 @@ static void gram_plain(double *ff, size_t stride, const double *rows, size_t cou
     gram_body(ff, stride, rows, count);
 }
 static void segment_plain(struct seasonal_sums *s, size_t seg, const struct grid *g,
-                          const double *u, const double *r, size_t first, size_t last)
+                          const struct chunk *c)
 {
-    segment_body(s, seg, g, u, r, first, last);
+    segment_body(s, seg, g, c);
 }
 
 #if defined __x86_64__
@@ -132,11 +158,10 @@ __attribute__((target("avx2"))) static void gram_avx2(double *ff, size_t stride,
 {
     gram_body(ff, stride, rows, count);
 }
-__attribute__((target("avx2"))) static void segment_avx2(struct seasonal_sums *s, size_t seg,
-                                                         const struct grid *g, const double *u,
-                                                         const double *r, size_t first, size_t last)
+__attribute__((target("avx2"))) static void
+segment_avx2(struct seasonal_sums *s, size_t seg, const struct grid *g, const struct chunk *c)
 {
-    segment_body(s, seg, g, u, r, first, last);
+    segment_body(s, seg, g, c);
 }
 static bool wide(void) { return __builtin_cpu_supports("avx2") != 0; }
 #else
@@ -259,35 +284,54 @@ static int64_t find_step(const struct seasonal *m, int64_t period)
     return step;
 }
 
+/* Row b of the table. A season that has been round is copied from its last time. */
+static void fill_phase(const struct seasonal_series *s, const struct grid *g, size_t b, double ds)
+{
+    double *row = g->table + b * s->stride;
+    for (size_t p = 0; p < s->n_parts; p++) {
+        const struct seasonal_column_set *part = &s->parts[p];
+        int64_t round = (int64_t)part->period / g->step;
+        if ((int64_t)part->period % g->step == 0 && (int64_t)b >= round)
+            memcpy(row + part->first, row + part->first - (size_t)round * s->stride,
+                   part->n * sizeof *row);
+        else
+            seasonal_season(ds, part->period, part->n / 2, row + part->first);
+    }
+}
+
 static int make_grid(struct grid *g, const struct seasonal *m, int64_t period)
 {
     const struct seasonal_series *s = m->series;
     g->table = calloc(g->n_phases * (s->stride + 2) + 1, sizeof *g->table);
-    g->phase = malloc(m->rows * sizeof *g->phase);
-    if (g->table == NULL || g->phase == NULL) return -ENOMEM;
+    if (g->table == NULL) return -ENOMEM;
     g->count = g->table + g->n_phases * s->stride;
     g->sum = g->count + g->n_phases;
-    double first = seasonal_local(s, s->ds[0]), before = first, gap = 0;
-    uint32_t phase = 0, hop = 0, n = (uint32_t)g->n_phases;
-    for (size_t i = 0; i < m->rows; i++) {
-        double now = seasonal_local(s, s->ds[i]);
-        if (now - before != gap) {
-            gap = now - before;
-            int64_t k = (int64_t)gap % period / g->step;
-            hop = (uint32_t)(k < 0 ? k + n : k);
-        }
-        before = now;
-        phase += hop;
-        if (phase >= n) phase -= n;
-        g->phase[i] = phase;
-    }
-    struct seasonal_series utc = *s;
-    utc.zone = NULL; /* the times of the table are on the wall already */
-    for (size_t b = 0; b < g->n_phases; b++) {
-        double at = first + (double)((int64_t)b * g->step);
-        seasonal_features(&utc, &at, NULL, 1, g->table + b * s->stride);
-    }
+    g->before = seasonal_local(s, s->ds[0]);
+    g->period = period;
+    struct seasonal_series wall = *s;
+    wall.zone = NULL; /* the times of the table are on the wall already */
+    for (size_t b = 0; b < g->n_phases; b++)
+        fill_phase(&wall, g, b, g->before + (double)((int64_t)b * g->step));
     return 0;
+}
+
+/* Phases of the next rows, in order: mostly as far apart as the last two. */
+static void count_phases(const struct seasonal_series *s, struct grid *g, size_t first,
+                         size_t count, uint32_t *phase)
+{
+    uint32_t n = (uint32_t)g->n_phases;
+    for (size_t i = 0; i < count; i++) {
+        double now = s->zone == NULL ? s->ds[first + i] : seasonal_local(s, s->ds[first + i]);
+        if (now - g->before != g->gap) {
+            g->gap = now - g->before;
+            int64_t k = (int64_t)g->gap % g->period / g->step;
+            g->hop = (uint32_t)(k < 0 ? k + n : k);
+        }
+        g->before = now;
+        g->at += g->hop;
+        if (g->at >= n) g->at -= n;
+        phase[i] = g->at;
+    }
 }
 
 /* F F' and F r, from phases instead of rows: a row of the table times the root of its count. */
@@ -312,6 +356,7 @@ static int fill_by_phase(struct seasonal_sums *s, const struct seasonal *m, cons
                          struct grid *g, const atomic_bool *cancel)
 {
     double u[POLL], r[POLL];
+    uint32_t phase[POLL];
     bool avx2 = wide();
     for (size_t seg = 0; seg <= m->n_changes; seg++) {
         size_t first = seg == 0 ? 0 : m->boundary[seg - 1];
@@ -322,9 +367,9 @@ static int fill_by_phase(struct seasonal_sums *s, const struct seasonal *m, cons
                 u[k] = (m->series->ds[i + k] - m->start) / DAY;
                 r[k] = y[i + k] - m->centre;
             }
-            struct grid here = *g;
-            here.phase += i;
-            (avx2 ? segment_avx2 : segment_plain)(s, seg, &here, u, r, 0, count);
+            count_phases(m->series, g, i, count, phase);
+            struct chunk c = {phase, u, r, count};
+            (avx2 ? segment_avx2 : segment_plain)(s, seg, g, &c);
             if (cancel != NULL && atomic_load(cancel)) return -ECANCELED;
         }
     }
@@ -345,6 +390,5 @@ int seasonal_sums_fill(struct seasonal_sums *s, const struct seasonal *m, const 
     int rc = make_grid(&g, m, period);
     if (rc == 0) rc = fill_by_phase(s, m, y, &g, cancel);
     free(g.table);
-    free(g.phase);
     return rc;
 }

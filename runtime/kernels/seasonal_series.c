@@ -57,12 +57,16 @@ static int by_time(const void *a, const void *b)
     return (x->i > y->i) - (x->i < y->i);
 }
 
-/* Which rows there are, in order. */
+/* Which rows there are, in order; NULL where that is all of them as they are. */
 static int order_rows(struct key **out, const double *ds, const double *y, size_t n, size_t kept)
 {
+    *out = NULL;
+    bool sorted = kept == n;
+    for (size_t i = 1; i < n && sorted; i++) sorted = ds[i] >= ds[i - 1];
+    if (sorted) return 0;
     struct key *keys = malloc(kept * sizeof *keys);
     if (keys == NULL) return -ENOMEM;
-    bool sorted = true;
+    sorted = true;
     for (size_t i = 0, k = 0; i < n; i++) {
         if (isnan(y[i])) continue;
         if (k > 0 && ds[i] < keys[k - 1].ds) sorted = false;
@@ -76,7 +80,8 @@ static int order_rows(struct key **out, const double *ds, const double *y, size_
 static double *gather(const double *x, const struct key *keys, size_t n)
 {
     double *out = malloc((n == 0 ? 1 : n) * sizeof *out);
-    for (size_t k = 0; out != NULL && k < n; k++) out[k] = x[keys[k].i];
+    if (out != NULL && keys == NULL) memcpy(out, x, n * sizeof *out);
+    for (size_t k = 0; out != NULL && keys != NULL && k < n; k++) out[k] = x[keys[k].i];
     return out;
 }
 
@@ -89,10 +94,11 @@ static int gather_regressors(struct seasonal_series *s, const struct seasonal_sp
     for (size_t p = 0; p < s->n_parts; p++) {
         if (s->parts[p].kind != SEASONAL_REGRESSOR) continue;
         for (size_t k = 0; k < s->n; k++) {
-            double v = spec->parts[p].values[keys[k].i];
+            size_t from = keys == NULL ? k : keys[k].i;
+            double v = spec->parts[p].values[from];
             if (!isfinite(v))
                 return err_set(e, -EINVAL, "regressor \"%s\": value %zu is not finite",
-                               s->parts[p].name, keys[k].i + 1);
+                               s->parts[p].name, from + 1);
             s->x[k * s->n_regressors + s->parts[p].regressor] = v;
         }
     }
