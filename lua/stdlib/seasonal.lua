@@ -7,6 +7,7 @@
 local calendar = require 'perigee.calendar'
 local check = require 'check'
 local core = require 'perigee.seasonal'
+local correction = require 'perigee.seasonal_auto'
 local file = require 'perigee.file'
 
 local seasonal = {}
@@ -24,6 +25,7 @@ local seasonal = {}
 ---@field t_scale number                seconds
 ---@field log_posterior number          up to constants, as Stan reports it
 ---@field rows integer                  that it was fitted to
+---@field model string                  "prophet" or "auto"
 ---@field parts table[]                 { name, kind, multiplicative, prior_scale, period, … }
 local Model = {}
 Model.__index = Model
@@ -206,7 +208,18 @@ local function absorb(model, fitted)
   for key, value in pairs(fitted:about()) do model[key] = value end
   model.core, model.beta = fitted, {}
   for _, part in ipairs(model.parts) do model.beta[part.name] = part.beta end
+  model.model = model.auto and 'auto' or 'prophet'
   return model
+end
+
+--- The model of what was fitted; with `auto` corrected by what the series' own last weeks say.
+local function modelled(model, fitted, auto)
+  if auto then
+    local corrected, message = correction.fit(fitted)
+    if not corrected then return nil, message end
+    model.auto = corrected
+  end
+  return absorb(model, fitted)
 end
 
 -- What the binding raises is about arguments: it blames the line that called the public function.
@@ -272,7 +285,7 @@ function seasonal.fit(ds, y, options)
   if not spec then error('seasonal.fit: ' .. problem, 2) end
   local fitted, message = guarded(core.fit, ds, y, spec)
   if not fitted then return nil, message end
-  return absorb(setmetatable({}, Model), fitted)
+  return modelled(setmetatable({}, Model), fitted, o.model == 'auto')
 end
 
 --- Sums of parts of one kind, as Prophet names them.
@@ -295,6 +308,20 @@ local function add_sums(forecast, parts)
   end
 end
 
+--- What holidays and regressors add at each time: nil where the model has none.
+local function effects(forecast, parts)
+  local effect
+  for _, part in ipairs(parts) do
+    if part.kind ~= 'season' then
+      effect = effect or {}
+      for i, v in ipairs(forecast[part.name]) do
+        effect[i] = (effect[i] or 0) + (part.multiplicative and v * forecast.trend[i] or v)
+      end
+    end
+  end
+  return effect
+end
+
 ---@class seasonal.FutureOptions
 ---@field cap? number|number[]     of logistic growth; that of the last row
 ---@field floor? number|number[]
@@ -311,7 +338,8 @@ local FUTURE <const> = {
 --- multiplicative_terms, and a column for each season, holiday and regressor }. Additive columns
 --- are in units of y, multiplicative ones are factors: yhat = trend * (1 + multiplicative_terms) +
 --- additive_terms. Bounds are the exact quantiles of Prophet's distribution for linear and flat
---- growth, those of simulated paths for logistic growth.
+--- growth, those of simulated paths for logistic growth. With model = "auto" yhat, its bounds and the
+--- trend are those of the corrected forecast; the other columns are Prophet's, for the picture.
 ---@param ds number[]
 ---@param options? seasonal.FutureOptions
 ---@return table<string, number[]>
@@ -319,6 +347,12 @@ function Model:predict(ds, options)
   local o = check.options('predict', options, FUTURE)
   local forecast, message = guarded(self.core.predict, self.core, ds, o)
   if not forecast then error(message, 2) end
+  if self.auto then
+    local corrected, why = guarded(self.auto.predict, self.auto, ds, o,
+      effects(forecast, self.parts), self.interval_width)
+    if not corrected then error(why, 2) end
+    for column, values in pairs(corrected) do forecast[column] = values end
+  end
   add_sums(forecast, self.parts)
   return forecast
 end
@@ -379,7 +413,18 @@ function Model:time_to(threshold, horizon_seconds, options)
   for i = 1, math.max(1, horizon_seconds // step) do
     ds[i] = self.start + self.t_scale + i * step
   end
-  local reach, message = guarded(self.core.time_to, self.core, ds, o, threshold)
+  local reach, message
+  if self.auto then
+    local effect
+    for _, part in ipairs(self.parts) do
+      if part.kind ~= 'season' and not effect then
+        effect = effects(guarded(self.core.predict, self.core, ds, o), self.parts)
+      end
+    end
+    reach, message = guarded(self.auto.time_to, self.auto, ds, o, effect, threshold)
+  else
+    reach, message = guarded(self.core.time_to, self.core, ds, o, threshold)
+  end
   if not reach then error(message, 2) end
   return reach
 end
@@ -399,14 +444,55 @@ function Model:update(ds, y, options)
   local o = check.options('update', options, UPDATE)
   local fitted, message = guarded(self.core.update, self.core, ds, o, y)
   if not fitted then return nil, message end
-  return absorb(self, fitted)
+  return modelled(self, fitted, self.auto ~= nil)
+end
+
+-- -- what drives it -------------------------------------------------------------------------------
+
+--- From the highest to the lowest of a season, in units of y.
+local function peak_to_peak(part, scale_of)
+  local most, least, steps = -math.huge, math.huge, 24 * 7
+  for i = 0, steps - 1 do
+    local sum = 0
+    for k = 1, #part.beta // 2 do
+      local angle = 2 * math.pi * k * i / steps
+      sum = sum + part.beta[2 * k - 1] * math.sin(angle) + part.beta[2 * k] * math.cos(angle)
+    end
+    most, least = math.max(most, sum), math.min(least, sum)
+  end
+  return (most - least) * scale_of
+end
+
+--- What the forecast follows: `trend` is the change a day at the end of the history, `daily` and
+--- `weekly` are from peak to trough in units of y, 0 where there is none. With model = "auto" also
+--- `step`, the last lasting change of level, { ds, size }, where there was one, `error`, the mean
+--- absolute error of the backtests, and `weights`, what each forecaster counts.
+---@return { trend: number, daily: number, weekly: number, step?: { ds: number, size: number } }
+function Model:drivers()
+  if self.auto then return self.auto:drivers() end
+  local last, zero = self.start + self.t_scale, {}
+  for _, part in ipairs(self.parts) do
+    if part.kind == 'regressor' then zero[part.name] = { 0, 0 } end
+  end
+  local f = self.core:predict({ last, last + 86400 }, { regressors = zero })
+  local out = { trend = f.trend[2] - f.trend[1], daily = 0, weekly = 0 }
+  for _, part in ipairs(self.parts) do
+    if part.kind == 'season' and out[part.name] then
+      out[part.name] = peak_to_peak(part,
+        part.multiplicative and math.abs(f.trend[1]) or self.y_scale)
+    end
+  end
+  return out
 end
 
 -- -- to bytes and back ----------------------------------------------------------------------------
 
---- The model and its history as bytes.
+local AUTO <const> = 'seasauto' -- before the bytes of a model that is corrected
+
+--- The model and its history as bytes. What corrects a model is not among them: it is the same each
+--- time that it is made, in a few milliseconds.
 ---@return string
-function Model:serialize() return self.core:serialize() end
+function Model:serialize() return (self.auto and AUTO or '') .. self.core:serialize() end
 
 --- Writes the model to a file, in place of what is there.
 ---@param path string
@@ -421,9 +507,10 @@ local LARGEST <const> = 1 << 31 -- bytes of a model
 ---@return seasonal.Model?
 ---@return string? message
 function seasonal.deserialize(bytes)
-  local fitted, message = guarded(core.deserialize, bytes)
+  local auto = type(bytes) == 'string' and bytes:sub(1, #AUTO) == AUTO
+  local fitted, message = guarded(core.deserialize, auto and bytes:sub(#AUTO + 1) or bytes)
   if not fitted then return nil, message end
-  return absorb(setmetatable({}, Model), fitted)
+  return modelled(setmetatable({}, Model), fitted, auto)
 end
 
 --- A model from a file that save() wrote.

@@ -26,6 +26,7 @@ const luaL_Reg bind_modules[] = {
     {"perigee.rules", luaopen_perigee_rules},
     {"perigee.series_file", luaopen_perigee_series_file},
     {"perigee.seasonal", luaopen_perigee_seasonal},
+    {"perigee.seasonal_auto", luaopen_perigee_seasonal_auto},
     {"perigee.store", luaopen_perigee_store},
     {"perigee.task", luaopen_perigee_task},
     {"perigee.terminal", luaopen_perigee_terminal},

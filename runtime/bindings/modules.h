@@ -27,6 +27,7 @@ int luaopen_perigee_regex(lua_State *L);
 int luaopen_perigee_rules(lua_State *L);
 int luaopen_perigee_series_file(lua_State *L);
 int luaopen_perigee_seasonal(lua_State *L);
+int luaopen_perigee_seasonal_auto(lua_State *L);
 int luaopen_perigee_store(lua_State *L);
 int luaopen_perigee_task(lua_State *L);
 int luaopen_perigee_terminal(lua_State *L);

@@ -9,6 +9,7 @@
 #include "bindings/bind.h"
 #include "bindings/compute.h"
 #include "bindings/modules.h"
+#include "bindings/seasonal.h"
 
 #define TYPE "perigee.seasonal"
 
@@ -27,10 +28,10 @@ static struct box *new_box(lua_State *L)
     return box;
 }
 
-static struct seasonal *check(lua_State *L)
+struct seasonal *bind_check_seasonal(lua_State *L, int i)
 {
-    struct box *box = luaL_checkudata(L, 1, TYPE);
-    luaL_argcheck(L, box->m != NULL, 1, "this model is empty");
+    struct box *box = luaL_checkudata(L, i, TYPE);
+    luaL_argcheck(L, box->m != NULL, i, "this model is empty");
     return box->m;
 }
 
@@ -78,7 +79,7 @@ static void doubles_of(lua_State *L, double **out, size_t n, const char *what)
 }
 
 /* Field `name` of the table at index i: a number for all n, a list of n, or nil. */
-static void level(lua_State *L, int i, const char *name, double **out, size_t n)
+void bind_level(lua_State *L, int i, const char *name, double **out, size_t n)
 {
     int type = lua_getfield(L, i, name); /* v */
     if (type == LUA_TTABLE) {
@@ -272,8 +273,8 @@ static int l_fit(lua_State *L)
     }
     take_spec(L, job, 3);
     take_parts(L, job, 3);
-    level(L, 3, "cap", &job->cap, job->n);
-    level(L, 3, "floor", &job->floor, job->n);
+    bind_level(L, 3, "cap", &job->cap, job->n);
+    bind_level(L, 3, "floor", &job->floor, job->n);
     return compute_start(L, job, job->n <= FIT_AT_ONCE && job->spec.growth != SEASONAL_LOGISTIC);
 }
 
@@ -320,7 +321,7 @@ static void push_parts(lua_State *L, const struct seasonal *m, const double *bet
 
 static int l_about(lua_State *L) /* m:about() -> table */
 {
-    const struct seasonal *m = check(L);
+    const struct seasonal *m = bind_check_seasonal(L, 1);
     struct seasonal_view v = seasonal_view(m);
     lua_createtable(L, 0, 20); /* t */
     lua_pushstring(L, growths[v.growth]);
@@ -347,7 +348,7 @@ static int l_about(lua_State *L) /* m:about() -> table */
 
 static int l_history(lua_State *L) /* m:history() -> ds, y */
 {
-    struct seasonal_view v = seasonal_view(check(L));
+    struct seasonal_view v = seasonal_view(bind_check_seasonal(L, 1));
     bind_push_doubles(L, seasonal_series_ds(v.series), v.rows);
     bind_push_doubles(L, seasonal_series_y(v.series), v.rows);
     return 2;
@@ -377,7 +378,7 @@ static int run_predict(struct compute *compute, const atomic_bool *cancel)
     return seasonal_predict(job->m, &job->future, &job->forecast, cancel, &compute->err);
 }
 
-static int push_reach(lua_State *L, const struct seasonal_reach *r)
+int bind_push_reach(lua_State *L, const struct seasonal_reach *r)
 {
     static const double shares[3] = {0.1, 0.5, 0.9};
     lua_createtable(L, 0, 3); /* t */
@@ -397,7 +398,7 @@ static int push_reach(lua_State *L, const struct seasonal_reach *r)
 static int push_predict(lua_State *L, struct compute *compute)
 {
     struct predict_job *job = (struct predict_job *)compute;
-    if (job->reach) return push_reach(L, &job->reached);
+    if (job->reach) return bind_push_reach(L, &job->reached);
     const struct seasonal_forecast *f = &job->forecast;
     size_t n = job->future.n, n_parts = seasonal_view(job->m).n_parts;
     lua_createtable(L, 0, 12); /* t */
@@ -457,7 +458,7 @@ static void take_regressors(lua_State *L, const struct seasonal *m, int o, size_
 /* Arguments (model, ds, options), with the job's box on top of them. */
 static struct predict_job *begin_predict(lua_State *L)
 {
-    struct seasonal *m = check(L);
+    struct seasonal *m = bind_check_seasonal(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
     luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 3);
@@ -465,8 +466,8 @@ static struct predict_job *begin_predict(lua_State *L)
     job->m = seasonal_share(m);
     lua_pushvalue(L, 2);
     doubles(L, &job->ds, &job->future.n, "ds", false);
-    level(L, 3, "cap", &job->cap, job->future.n);
-    level(L, 3, "floor", &job->floor, job->future.n);
+    bind_level(L, 3, "cap", &job->cap, job->future.n);
+    bind_level(L, 3, "floor", &job->floor, job->future.n);
     take_regressors(L, m, 3, job->future.n, &job->x);
     job->future.ds = job->ds;
     job->future.cap = job->cap;
@@ -553,7 +554,7 @@ static const struct compute_kind update_kind = {sizeof(struct update_job), run_u
 /* m:update(ds, options, y) -> the model to use from now on | nil, message. May wait. */
 static int l_update(lua_State *L)
 {
-    struct seasonal *m = check(L);
+    struct seasonal *m = bind_check_seasonal(L, 1);
     luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 4);
     struct update_job *job = compute_new(L, &update_kind); /* m ds options y box */
@@ -565,8 +566,8 @@ static int l_update(lua_State *L)
     if (n > job->n) return luaL_error(L, "y has %d values for %d times", (int)n, (int)job->n);
     job->y = xrealloc(job->y, job->n + 1, sizeof *job->y);
     for (size_t i = n; i < job->n; i++) job->y[i] = NAN;
-    level(L, 3, "cap", &job->cap, job->n);
-    level(L, 3, "floor", &job->floor, job->n);
+    bind_level(L, 3, "cap", &job->cap, job->n);
+    bind_level(L, 3, "floor", &job->floor, job->n);
     take_regressors(L, m, 3, job->n, &job->x);
     if (seasonal_is_warm(m, job->ds, job->n)) {
         struct err e;
@@ -599,7 +600,7 @@ static int l_set_parameters(lua_State *L)
 
 static int l_serialize(lua_State *L)
 {
-    const struct seasonal *m = check(L);
+    const struct seasonal *m = bind_check_seasonal(L, 1);
     struct text *out = bind_text(L); /* m text */
     seasonal_pack(m, out);
     if (out->failed) return luaL_error(L, "not enough memory");

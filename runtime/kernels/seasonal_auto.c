@@ -15,9 +15,9 @@ static const double half_life[2] = {6, 24};        /* hours, of the present leve
 const char *seasonal_expert_name(int i)
 {
     static const char *const names[SEASONAL_EXPERTS] = {
-        "trend_level6",  "damped90_level6",  "damped75_level6",  "flat_level6",
-        "trend_level24", "damped90_level24", "damped75_level24", "flat_level24",
-        "week_profile",  "week_profile_recent", "log_damped90",  "log_flat"};
+        "trend_level6",  "damped90_level6",     "damped75_level6",  "flat_level6",
+        "trend_level24", "damped90_level24",    "damped75_level24", "flat_level24",
+        "week_profile",  "week_profile_recent", "log_damped90",     "log_flat"};
     return i >= 0 && i < SEASONAL_EXPERTS ? names[i] : "";
 }
 
@@ -54,8 +54,8 @@ static void tally(struct cells *c, const size_t *at, const double *w, const doub
 }
 
 /* The hours of the week as the mean, plus the hour of the day, plus the day, plus the hour of the
- * week, each shrunken towards nothing as if `shrink` values more had shown no effect. Weights fall by
- * `keep` a week. */
+ * week, each shrunken towards nothing as if `shrink` values more had shown no effect. Weights fall
+ * by `keep` a week. */
 static void profile_fit(double q[WEEK], const struct auto_grid *g, const size_t *at,
                         const double *x, size_t n, double shrink, double keep, double *w)
 {

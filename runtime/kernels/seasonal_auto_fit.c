@@ -198,8 +198,8 @@ static int make(struct made *m, const struct seasonal *base, struct err *e)
 /* -- the backtest -- */
 
 struct fold {
-    size_t rows, end;   /* bins learnt from; the bins behind the last one forecast */
-    double *experts;    /* (SEASONAL_EXPERTS, end - rows) */
+    size_t rows, end; /* bins learnt from; the bins behind the last one forecast */
+    double *experts;  /* (SEASONAL_EXPERTS, end - rows) */
 };
 
 static size_t before(const struct auto_grid *g, double t) /* how many bins lie up to t */
@@ -330,7 +330,7 @@ static void calibrate(struct seasonal_auto *a, double *errors, const double *ahe
 /* Without a backtest: normal errors of the fit's size, growing with the square root of time. */
 static void guess(struct seasonal_auto *a)
 {
-    static const double normal[11] = {0,    0.126, 0.253, 0.385, 0.524, 0.674,
+    static const double normal[11] = {0,     0.126, 0.253, 0.385, 0.524, 0.674,
                                       0.842, 1.036, 1.282, 1.645, 2.576};
     a->error = NAN;
     for (size_t b = 0; b < SEASONAL_BUCKETS; b++)
@@ -402,6 +402,7 @@ int seasonal_auto_fit(struct seasonal_auto **out, const struct seasonal *base,
 {
     struct seasonal_auto *a = calloc(1, sizeof *a);
     if (a == NULL) return err_set(e, -ENOMEM, "not enough memory");
+    a->owners = 1;
     struct made m = {0};
     int rc = make(&m, base, e);
     a->positive = true;
@@ -419,7 +420,13 @@ int seasonal_auto_fit(struct seasonal_auto **out, const struct seasonal *base,
 
 void seasonal_auto_free(struct seasonal_auto *a)
 {
-    if (a == NULL) return;
+    if (a == NULL || --a->owners > 0) return;
     auto_core_free(&a->core);
     free(a);
+}
+
+struct seasonal_auto *seasonal_auto_share(struct seasonal_auto *a)
+{
+    a->owners++;
+    return a;
 }

@@ -32,9 +32,10 @@ struct auto_core {
 };
 
 struct seasonal_auto {
+    size_t owners;
     struct auto_core core;
     double weight[SEASONAL_EXPERTS];
-    double reach;                   /* seconds ahead that the backtest looked */
+    double reach;                    /* seconds ahead that the backtest looked */
     double spread[SEASONAL_BUCKETS]; /* mean absolute error, never falling, a bucket of reach / 7 */
     double quantile[SEASONAL_LEVELS]; /* of |error| / spread */
     double step_ds, step, error;

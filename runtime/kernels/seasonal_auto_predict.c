@@ -1,4 +1,5 @@
-/* The forecasters together: the forecast, its bounds, when it reaches a threshold, what drives it. */
+/* The forecasters together: the forecast, its bounds, when it reaches a threshold, what drives it.
+ */
 #include "kernels/seasonal_auto.h"
 
 #include <errno.h>
@@ -6,7 +7,6 @@
 #include <stdlib.h>
 
 #include "kernels/seasonal_auto_inner.h"
-
 
 double auto_spread(const struct seasonal_auto *a, double ahead)
 {
