@@ -583,7 +583,7 @@ static int l_update(lua_State *L)
 /* m:set_parameters(k, m, delta, beta, sigma_obs): beta as one list, in the order of the parts. */
 static int l_set_parameters(lua_State *L)
 {
-    struct seasonal *m = check(L);
+    struct seasonal *m = bind_check_seasonal(L, 1);
     struct seasonal_view v = seasonal_view(m);
     lua_Number k = luaL_checknumber(L, 2), offset = luaL_checknumber(L, 3);
     lua_Number sigma = luaL_checknumber(L, 6);
