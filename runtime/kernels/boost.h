@@ -70,7 +70,8 @@ struct boost_fitted {
  * where each split has learned that missing values go; where training saw none, to the side that
  * had more rows.
  *
- * Memory above X, histogram: for each row a byte a column (columns rounded up to 8) and 8 bytes. */
+ * Memory above X, histogram: for each row a byte a column (columns rounded up to 8) and 8 bytes;
+ * for each leaf that a level may have 8 to 12 KiB a column. */
 int boost_fit(struct boost_fitted *out, const struct matrix *X, const double *y,
               const struct boost_options *o, const atomic_bool *cancel, atomic_uint *done,
               struct err *e);

@@ -162,12 +162,11 @@ TEST(rows_are_moved_in_their_order_with_and_without_vectors)
         unsigned char left[80];
         uint64_t x[80], want[80], aside[80 + BOOST_ASIDE];
         uint32_t half[80], aside_half[80 + BOOST_ASIDE];
-        size_t l = 0, at = 0;
+        size_t at = 0;
         for (size_t i = 0; i < n; i++) {
             left[i] = xorshift(&seed) % (round % 3 == 0 ? 2 : 9) == 0;
             x[i] = xorshift(&seed);
             half[i] = (uint32_t)x[i];
-            l += left[i];
         }
         for (size_t i = 0; i < n; i++)
             if (left[i]) want[at++] = x[i];
