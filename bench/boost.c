@@ -16,10 +16,13 @@
 
 enum { TREES = 100, DEPTH = 5 };
 
+/* One thread is measured by its processor time, which others' work does not lengthen. */
+static clockid_t clock_of = CLOCK_PROCESS_CPUTIME_ID;
+
 static double now(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock_of, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -156,6 +159,7 @@ int main(int argc, char **argv)
     if (matrix_new(&X, strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10)) < 0) abort();
     double *y = make_labels(X);
     unsigned threads = (unsigned)strtoul(argv[4], NULL, 10);
+    if (threads != 1) clock_of = CLOCK_MONOTONIC;
     int rc = strcmp(argv[1], "ours") == 0 ? ours(X, y, threads) : theirs(X, y, threads);
     matrix_free(X);
     free(y);

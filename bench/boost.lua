@@ -31,8 +31,8 @@ for _, case in ipairs(CASES) do
       local other, _, their_loss = run('xgboost', case, threads)
       if other then theirs, losses[2] = math.min(theirs or other, other), their_loss end
     end
-    local what = ('%g x %d, %d thread%s'):format(case.rows, case.columns, threads,
-      threads > 1 and 's' or '')
+    local what = ('%d x %d, %d thread%s'):format(case.rows, case.columns, threads,
+      threads > 1 and 's' or ' (CPU)')
     lib.row('training, 100 trees of depth 5: ' .. what, ('%.2f'):format(best), 's')
     if theirs then
       lib.at_most(('  as a share of XGBoost\'s %.2f s'):format(theirs), best / theirs, '',

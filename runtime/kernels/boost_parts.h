@@ -131,7 +131,7 @@ struct boost_node {
     double gain;           /* what the split has won */
     double value;          /* of a leaf, shrunk by the learning rate */
     double cover;          /* sum of the second derivatives of its rows */
-    uint64_t n;            /* rows that the tree saw here */
+    uint64_t n;            /* rows that the tree saw here: what explanations weigh by */
     double low, high;      /* between which values must lie, by monotone constraints above */
 };
 

@@ -103,7 +103,7 @@ static int add_split(struct trees *trees, const struct boost_feature *f,
     unsigned flags = boost_goes_left(node, f->n_values) ? TREES_MISSING_LEFT : 0;
     if (!f->categorical) {
         double at = node->bin + 1 < f->n_values ? f->cuts[node->bin] : DBL_MAX;
-        return (int)trees_split(trees, node->feature, at, flags, node->gain, node->cover, e) < 0
+        return (int)trees_split(trees, node->feature, at, flags, node->gain, (double)node->n, e) < 0
                    ? e->code
                    : 0;
     }
@@ -115,7 +115,8 @@ static int add_split(struct trees *trees, const struct boost_feature *f,
         set[f->categories[b] / 32] |= (uint32_t)1 << f->categories[b] % 32;
         n = f->categories[b] / 32 + 1;
     }
-    int64_t at = trees_split_set(trees, node->feature, set, n, flags, node->gain, node->cover, e);
+    int64_t at =
+        trees_split_set(trees, node->feature, set, n, flags, node->gain, (double)node->n, e);
     free(set);
     return at < 0 ? (int)at : 0;
 }
@@ -128,7 +129,7 @@ static int add_tree(struct trees *trees, const struct boost_bins *bins,
         const struct boost_node *node = &tree->nodes[k];
         if (node->left != 0)
             rc = add_split(trees, &bins->features[node->feature], node, e);
-        else if (trees_leaf(trees, node->value, node->cover, e) < 0)
+        else if (trees_leaf(trees, node->value, (double)node->n, e) < 0)
             rc = e->code;
     }
     for (size_t k = 0; k < tree->n && rc == 0; k++)

@@ -481,6 +481,22 @@ TEST(categories_are_split_by_what_they_are_not_by_their_order)
     drop(data);
 }
 
+TEST(the_bias_of_an_explanation_is_the_mean_margin_of_the_rows_trained_on)
+{
+    struct data data = make(2000, 3, 0.1, 21);
+    struct boost_fitted f = fit(data, &defaults);
+    double parts[4], mean = 0, z;
+    struct err e = {0};
+    for (size_t i = 0; i < 2000; i++) {
+        trees_walk(f.trees, matrix_row(data.X, i), &z);
+        mean += z / 2000;
+    }
+    assert_int_equal(trees_explain(f.trees, matrix_row(data.X, 0), 1, NULL, parts, &e), 0);
+    assert_true(fabs(parts[3] - mean) < 1e-6);
+    boost_fitted_free(&f);
+    drop(data);
+}
+
 TEST(weights_move_the_base_rate)
 {
     struct data data = make(2000, 2, 0, 17);
@@ -658,6 +674,7 @@ int main(void)
         CHECK(missing_values_learn_their_way),
         CHECK(monotone_constraints_hold_wherever_one_looks),
         CHECK(categories_are_split_by_what_they_are_not_by_their_order),
+        CHECK(the_bias_of_an_explanation_is_the_mean_margin_of_the_rows_trained_on),
         CHECK(weights_move_the_base_rate),
         CHECK(columns_without_anything_to_tell_leave_the_base_rate),
         CHECK(data_that_nothing_can_be_learned_from_is_refused_in_words),
