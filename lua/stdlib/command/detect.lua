@@ -62,7 +62,9 @@ end
 local function wanted(values)
   local name = values.detector or 'isolation_forest'
   local known = names()
-  if check.one_of(nil, known).test(name) then return usage(check.unknown('detector', name, known)) end
+  if check.one_of(nil, known).test(name) then
+    return usage(check.unknown('detector', name, known))
+  end
   local options = {}
   for _, pair in ipairs(values.set or {}) do
     local option, text = pair:match '^([%w_]+)=(.*)$'
@@ -189,8 +191,8 @@ local function show(results)
       number(r.latest.confidence, '%.0f %%'), ('%d of %d'):format(#r.anomalies, #y),
       plot.sparkline(y, BLOCKS), r.latest.reason }
   end
-  cli.table({ 'SERIES', 'LAST', 'VERDICT', 'SCORE', 'CONFIDENCE', 'ANOMALIES', 'HISTORY', 'REASON' },
-    rows)
+  cli.table({ 'SERIES', 'LAST', 'VERDICT', 'SCORE', 'CONFIDENCE', 'ANOMALIES', 'HISTORY',
+    'REASON' }, rows)
 end
 
 --- Anomalies that follow each other, as one: the oddest of each.

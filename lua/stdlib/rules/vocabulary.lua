@@ -2,7 +2,7 @@
 --- its file to detectors/ or actions/.
 return {
   detectors = { 'threshold', 'z_score', 'robust_z_score', 'hour_of_week', 'ratio_to_baseline',
-    'combine', 'isolation_forest' },
+    'combine', 'isolation_forest', 'forecast_band' },
   actions = { 'http.request', 'verify' },
   triggers = { 'metric' },
   declarations = { 'signal', 'incident', 'playbook', 'forecast', 'prediction' },

@@ -24,8 +24,8 @@ end
 
 describe('perigee detect', function()
   it('explains itself', function()
-    support.explains_itself('detect', { 'data', 'url', 'config', 'history', 'step', 'detector', 'set',
-      'plot', 'fail-on', 'json' })
+    support.explains_itself('detect', { 'data', 'url', 'config', 'history', 'step', 'detector',
+      'set', 'plot', 'fail-on', 'json' })
   end)
 
   it('tells the verdict on the last sample and every anomaly as JSON', function()
@@ -85,7 +85,9 @@ describe('perigee detect', function()
 
   it('fails on an anomaly where it is told to', function()
     local odd, fine = write('odd.csv', 90), write('fine.csv', 90, 50.5)
-    local function status(...) return run('--set', 'features=value', '--fail-on', 'anomaly', ...).status end
+    local function status(...)
+      return run('--set', 'features=value', '--fail-on', 'anomaly', ...).status
+    end
     assert.equal(1, status('--data', odd))
     assert.equal(0, status('--data', fine))
     assert.equal(1, status('--data', fine, '--data', odd))
@@ -96,7 +98,8 @@ describe('perigee detect', function()
     assert.equal('', result.err)
     assert.matches('SERIES +LAST +VERDICT +SCORE +CONFIDENCE +ANOMALIES +HISTORY +REASON\n',
       result.out)
-    assert.matches('\ncpu +90 +anomaly +0%.%d+ +%d+ %% +%d+ of 577 +[^%w]+ +90 is odd: ', result.out)
+    assert.matches('\ncpu +90 +anomaly +0%.%d+ +%d+ %% +%d+ of 577 +[^%w]+ +90 is odd: ',
+      result.out)
     assert.matches('\n\nThe oddest of %d+ episodes:\n', result.out)
     assert.matches('2023%-11%-17 00:05:00Z +0s', result.out)
     local two = run('--data', write('a.csv'), '--data', write('b.csv'))
