@@ -145,6 +145,8 @@ int luaopen_perigee_features(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"compute", l_compute}, {"reach", l_reach}, {"window", l_window}, {NULL, NULL}};
+    luaL_requiref(L, "perigee.matrix", luaopen_perigee_matrix, 0); /* matrix: what it returns */
+    lua_pop(L, 1);
     luaL_newlib(L, functions); /* m */
     lua_createtable(L, FEATURE_COUNT, 0);
     for (int i = 0; i < FEATURE_COUNT; i++) {

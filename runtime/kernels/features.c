@@ -9,16 +9,16 @@
 enum { DAY = 86400, HOUR = 3600, SLOT = 300 /* seconds, at least */ };
 enum { DAYS = 7 }; /* that what is usual at a time of day is learned from */
 
-static const char *const names[FEATURE_COUNT] = {
+static const char *const feature_names[FEATURE_COUNT] = {
     "value",   "hour",  "weekday", "difference", "change",      "mean_1h",
     "mean_6h", "sd_1h", "sd_6h",   "residual",   "residual_1h", "residual_6h"};
 
-const char *feature_name(enum feature f) { return names[f]; }
+const char *feature_name(enum feature f) { return feature_names[f]; }
 
 bool feature_by_name(const char *name, enum feature *f)
 {
     for (int i = 0; i < FEATURE_COUNT; i++)
-        if (strcmp(name, names[i]) == 0) {
+        if (strcmp(name, feature_names[i]) == 0) {
             *f = (enum feature)i;
             return true;
         }
@@ -84,11 +84,11 @@ static int64_t local_time(const struct features *f, size_t i)
     return (int64_t)floor(f->samples[i].ds) + (f->offsets != NULL ? f->offsets[i] : 0);
 }
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+static int64_t whole_days(int64_t t) { return t / DAY - (t % DAY < 0); }
 
 static int64_t key_of(const struct features *f, const struct season *s, size_t i)
 {
-    int64_t t = local_time(f, i), day = floor_div(t, DAY);
+    int64_t t = local_time(f, i), day = whole_days(t);
     double length = (double)DAY / (double)s->slots;
     int64_t slot = (int64_t)((double)(t - day * DAY) / length);
     return day * s->slots + (slot < s->slots ? slot : s->slots - 1);
@@ -225,7 +225,7 @@ static double mean_residual(const struct season *s, size_t i, size_t start)
 static void all_of(const struct features *f, const struct season *s, size_t i,
                    double out[FEATURE_COUNT])
 {
-    int64_t t = local_time(f, i), day = floor_div(t, DAY);
+    int64_t t = local_time(f, i), day = whole_days(t);
     double window = features_window(f->step, false), window_long = features_window(f->step, true);
     size_t start = window_start(f, i, window), start_long = window_start(f, i, window_long);
     out[FEATURE_VALUE] = f->samples[i].y;
@@ -245,7 +245,7 @@ static int fill(struct matrix *m, const struct features *f, const struct season 
                 const atomic_bool *cancel)
 {
     for (size_t k = 0; k < f->n_which; k++) {
-        const char *name = names[f->which[k]];
+        const char *name = feature_names[f->which[k]];
         if (matrix_set_name(m, k, name, strlen(name)) < 0) return -ENOMEM;
     }
     for (size_t i = first; i < f->n; i++) {

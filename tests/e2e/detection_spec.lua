@@ -1,5 +1,5 @@
---- Detectors that learn from a real Prometheus: they fire, outlive a restart without learning again,
---- and learn anew without a look that goes without a verdict.
+--- Detectors that learn from a real Prometheus: they fire, outlive a restart without learning
+--- again, and learn anew without a look that goes without a verdict.
 local async = require 'async'
 local clock = require 'perigee.clock'
 local http = require 'http'
@@ -91,8 +91,8 @@ describe('a forest on a real Prometheus', function()
   end)
 
   it('is what perigee detect shows of the same history', function()
-    local status, out, err = w:cli('detect', 'load', '--url', url, '--history', '2d', '--step', '1m',
-      '--set', 'contamination=0.01', '--json')
+    local status, out, err = w:cli('detect', 'load', '--url', url, '--history', '2d', '--step',
+      '1m', '--set', 'contamination=0.01', '--json')
     assert.same({ 0, '' }, { status, err })
     local s = json.decode(out).series[1]
     assert.same({ 'shop', 'isolation_forest' }, { s.labels.app, s.detector })

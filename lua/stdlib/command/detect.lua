@@ -105,8 +105,9 @@ local MISSING = { is_anomaly = false, reason = 'the value is missing' }
 
 --- What the detector says of each sample; false for those that are missing.
 local function judge(detector, series)
-  local model, why = nil, nil
+  local model
   if detector.fit then
+    local why
     model, why = detector.fit(series.y, series.ds)
     if not model then
       local none = {}

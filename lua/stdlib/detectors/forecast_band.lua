@@ -1,5 +1,5 @@
---- Forecast band: a value outside of the interval that a seasonal model, learned from the history of
---- the series, expects at this very time: by trend, time of day and day of the week.
+--- Forecast band: a value outside of the interval that a seasonal model, learned from the history
+--- of the series, expects at this very time: by trend, time of day and day of the week.
 local base64 = require 'perigee.base64'
 local calendar = require 'perigee.calendar'
 local check = require 'check'
@@ -16,8 +16,8 @@ local types = require 'detectors.types'
 ---@field direction? string       "both", "above" or "below" the band; "both"
 ---@field timezone? string        whose days and weeks: "Europe/Berlin"; "UTC"
 ---@field min_samples? integer    with fewer there is no baseline; 100
-local SPEC = shared.with_history({ history = '14d', step = '5m', retrain = '1d', min_samples = 100 },
-  {
+local HISTORY = { history = '14d', step = '5m', retrain = '1d', min_samples = 100 }
+local SPEC = shared.with_history(HISTORY, {
   interval_width = check.number(0.99, { above = 0, max = 0.9999 }),
   model = check.one_of('auto', { 'auto', 'prophet' }),
   direction = shared.direction 'both',

@@ -16,7 +16,7 @@ local units = require 'units'
 ---       where that cannot be had
 ---@field judge_history? fun(model: table, values: number[], times: number[]): (Verdict|false)[]
 ---       what judge says of each of many samples in order, at once; false for what is missing
----@field expects? fun(model: table, times: number[]): table  yhat, yhat_lower and yhat_upper, arrays
+---@field expects? fun(model: table, times: number[]): table  arrays yhat, yhat_lower, yhat_upper
 
 ---@class Detector.Window  the recent samples that judging needs, all in seconds
 ---@field range number   how far back

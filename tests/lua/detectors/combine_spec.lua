@@ -154,3 +154,27 @@ describe('combine', function()
     end
   end)
 end)
+
+describe('combine of detectors that look back', function()
+  local isolation_forest = require 'detectors.isolation_forest'
+
+  it('needs what each of them needs, each step once', function()
+    local day = isolation_forest { features = 'seasonal_residual' }
+    local d = combine { any = { threshold { above = 1 }, isolation_forest {}, day,
+      isolation_forest { step = '1m' } } }
+    assert.same({ { range = day.windows[1].range, step = 300 }, { range = 21600, step = 60 } },
+      d.windows)
+    assert.is_nil(combine { any = { threshold { above = 1 } } }.windows)
+  end)
+
+  it('hands them what there is to see', function()
+    local seen
+    local part = { judge = function(_, _, _, _, recent)
+      seen = recent
+      return { is_anomaly = true, anomaly_score = 1, confidence = 100, reason = 'x' }
+    end }
+    local recent = {}
+    assert.is_true(combine { all = { part } }.judge(nil, 1, 2, {}, recent).is_anomaly)
+    assert.equal(recent, seen)
+  end)
+end)

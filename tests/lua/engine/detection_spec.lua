@@ -1,5 +1,5 @@
---- Detectors that learn for long and look back, in the engine: what is asked for, what is kept, what
---- happens where something is missing.
+--- Detectors that learn for long and look back, in the engine: what is asked for, what is kept,
+--- what happens where something is missing.
 local async = require 'async'
 local clock = require 'perigee.clock'
 local evaluate = require 'engine.evaluate'
