@@ -72,20 +72,16 @@ size_t document_decimal(const char *s, const char *end, double *x)
                                     1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                     1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     const char *p = s;
-    uint64_t digits = 0;
-    int exponent = 0, n = 0, taken = 0;
+    uint64_t digits = 0; /* of no use once there are more than 18: then n tells */
+    int exponent = 0, n = 0;
     bool negative = false;
     if (p < end && (*p == '-' || *p == '+')) negative = *p++ == '-';
-    for (; p < end && *p >= '0' && *p <= '9'; p++, n++) {
-        if (digits > 0 || *p != '0') taken++;
-        if (taken <= 19) digits = digits * 10 + (uint64_t)(*p - '0');
-    }
+    for (; p < end && *p >= '0' && *p <= '9'; p++, n++) digits = digits * 10 + (uint64_t)(*p - '0');
     if (p < end && *p == '.') {
-        for (p++; p < end && *p >= '0' && *p <= '9'; p++, n++) {
-            if (digits > 0 || *p != '0') taken++;
-            if (taken <= 19) digits = digits * 10 + (uint64_t)(*p - '0');
-            exponent--;
-        }
+        const char *point = p++;
+        for (; p < end && *p >= '0' && *p <= '9'; p++, n++)
+            digits = digits * 10 + (uint64_t)(*p - '0');
+        exponent = p - point < 100000 ? (int)(point + 1 - p) : -100000;
     }
     if (n == 0) return 0;
     if (p + 1 < end && (*p == 'e' || *p == 'E')) {
@@ -101,7 +97,7 @@ size_t document_decimal(const char *s, const char *end, double *x)
         }
     }
     /* Where digits and power are both exact, one rounding is all there is (Clinger, 1990). */
-    if (taken > 19 || digits > UINT64_C(1) << 53 || exponent < -22 || exponent > 22)
+    if (n > 18 || digits > UINT64_C(1) << 53 || exponent < -22 || exponent > 22)
         return slow_decimal(s, (size_t)(p - s), x);
     double value = (double)digits;
     value = exponent < 0 ? value / powers[-exponent] : value * powers[exponent];

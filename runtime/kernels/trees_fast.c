@@ -136,20 +136,17 @@ static void fill_sources(struct build *b)
     }
 }
 
-/* How many of x[0..n), sorted, are below v. */
+/* How many of x[0..n), sorted, are below v: without branches that cannot be foreseen. */
 static uint32_t count_below(const double *x, uint32_t n, double v)
 {
-    uint32_t low = 0;
-    while (n > 0) {
+    const double *p = x;
+    if (n == 0) return 0;
+    while (n > 1) {
         uint32_t half = n / 2;
-        if (x[low + half] < v) {
-            low += half + 1;
-            n -= half + 1;
-        } else {
-            n = half;
-        }
+        p += half & (0U - (uint32_t)(p[half - 1] < v));
+        n -= half;
     }
-    return low;
+    return (uint32_t)(p - x) + (uint32_t)(*p < v);
 }
 
 /* Whether x <= t is (float)x < key for each: then keys of half the size do. */
