@@ -11,6 +11,30 @@
 
 enum { ROOM = 0xfffffff }; /* of trees_node.set */
 
+/* array_reserve() for a pointer of any type. */
+#define RESERVE(items, capacity, n) reserve(&(items), &(capacity), (n), sizeof *(items))
+static bool reserve(void *items, size_t *capacity, size_t n, size_t size)
+{
+    void *p;
+    memcpy(&p, items, sizeof p);
+    bool fine = array_reserve(&p, capacity, n, size);
+    memcpy(items, &p, sizeof p);
+    return fine;
+}
+
+static bool reserve_nodes(struct trees *t, size_t n)
+{
+    size_t room = t->room_nodes, same = room, again = room;
+    if (n <= room) return true;
+    /* The three grow alike, so one capacity is enough; it grows only once all three have. */
+    if (!RESERVE(t->nodes, room, n)) return false;
+    if (!RESERVE(t->cover, same, n)) return false;
+    if (!RESERVE(t->gain, again, n)) return false;
+    t->room_nodes = room < same ? room : same;
+    if (again < t->room_nodes) t->room_nodes = again;
+    return true;
+}
+
 int trees_new(struct trees **out, size_t features, size_t groups, struct err *e)
 {
     if (features > TREES_MOST_FEATURES)
@@ -26,7 +50,9 @@ int trees_new(struct trees **out, size_t features, size_t groups, struct err *e)
     t->sigmoid = 1;
     t->base = calloc(groups, sizeof *t->base);
     t->sets = calloc(1, sizeof *t->sets);
-    if (t->base == NULL || t->sets == NULL) {
+    /* None stays NULL, so that one may always point into them. */
+    if (t->base == NULL || t->sets == NULL || !RESERVE(t->trees, t->room_trees, 1) ||
+        !reserve_nodes(t, 1) || !RESERVE(t->words, t->room_words, 1)) {
         trees_free(t);
         return err_sys(e, -ENOMEM, "a model");
     }
@@ -88,17 +114,6 @@ int trees_set_note(struct trees *t, const void *data, size_t len)
 
 /* --- nodes ----------------------------------------------------------------------------------- */
 
-/* array_reserve() for a pointer of any type. */
-#define RESERVE(items, capacity, n) reserve(&(items), &(capacity), (n), sizeof *(items))
-static bool reserve(void *items, size_t *capacity, size_t n, size_t size)
-{
-    void *p;
-    memcpy(&p, items, sizeof p);
-    bool fine = array_reserve(&p, capacity, n, size);
-    memcpy(items, &p, sizeof p);
-    return fine;
-}
-
 static int no_memory(struct err *e) { return err_sys(e, -ENOMEM, "a model's trees"); }
 
 int trees_open(struct trees *t, size_t group, struct err *e)
@@ -112,19 +127,6 @@ int trees_open(struct trees *t, size_t group, struct err *e)
     t->trees[t->n_trees++] =
         (struct trees_tree){.first = (uint32_t)t->n_nodes, .group = (uint32_t)group};
     return 0;
-}
-
-static bool reserve_nodes(struct trees *t, size_t n)
-{
-    size_t room = t->room_nodes, same = room, again = room;
-    if (n <= room) return true;
-    /* The three grow alike, so one capacity is enough; it grows only once all three have. */
-    if (!RESERVE(t->nodes, room, n)) return false;
-    if (!RESERVE(t->cover, same, n)) return false;
-    if (!RESERVE(t->gain, again, n)) return false;
-    t->room_nodes = room < same ? room : same;
-    if (again < t->room_nodes) t->room_nodes = again;
-    return true;
 }
 
 static bool weight(double x) { return isfinite(x) && x >= 0; }

@@ -573,9 +573,20 @@ static bool make_views(struct build *b)
     return b->mark != NULL;
 }
 
+/* Room for one each, so that one may always point into them. */
+static bool reserve_all(struct trees_fast *f)
+{
+    return RESERVE(f->columns, f->room_columns, 1) && RESERVE(f->maps, f->room_maps, 1) &&
+           RESERVE(f->blocks, f->room_blocks, 1) && RESERVE(f->trees, f->room_trees, 1) &&
+           RESERVE(f->full, f->room_full, 1) && RESERVE(f->places, f->room_places, 1) &&
+           RESERVE(f->splits, f->room_splits, 1) && RESERVE(f->planes, f->room_planes, 1) &&
+           reserve_values(f, 1);
+}
+
 static int build(struct build *b)
 {
     const struct trees *t = b->t;
+    if (!reserve_all(b->f)) return -ENOMEM;
     b->source = malloc((2 * t->features + 1) * sizeof *b->source);
     b->code = malloc((t->n_nodes + 1) * sizeof *b->code);
     b->kind = malloc(t->n_trees + 1);

@@ -33,7 +33,8 @@ static const char *const array_names[ARRAYS] = {
 
 struct reading {
     struct document d;
-    struct document booster; /* where gradient_booster begins */
+    int rc;       /* what the trees were refused with */
+    bool booster; /* they have been there */
     struct err *e;
     struct trees *t;
     double features, classes, targets, trees; /* -1 where the file does not say */
@@ -132,7 +133,9 @@ static void read_names(struct reading *r)
     }
 }
 
-/* All but the trees, which lie before what is needed to read them. */
+static int read_booster(struct reading *r);
+
+/* The trees come before what they are of, so they are read first and then held against it. */
 static void read_learner(struct reading *r)
 {
     struct document_list object;
@@ -146,8 +149,11 @@ static void read_learner(struct reading *r)
             read_objective(r);
         } else if (is(key, len, "feature_names")) {
             read_names(r);
+        } else if (is(key, len, "gradient_booster")) {
+            r->booster = true;
+            r->rc = read_booster(r);
+            if (r->rc < 0) r->d.failed = true;
         } else {
-            if (is(key, len, "gradient_booster")) r->booster = r->d;
             document_skip(&r->d);
         }
     }
@@ -224,10 +230,27 @@ static int set_names(struct reading *r)
     return rc < 0 ? err_sys(r->e, rc, "names of features") : 0;
 }
 
-static int begin_model(struct reading *r)
+/* How many features and classes there are; the trees were read as if of any. */
+static int set_shape(struct reading *r, size_t features, size_t groups)
+{
+    struct trees *t = r->t;
+    double *base = calloc(groups, sizeof *base);
+    if (base == NULL) return err_sys(r->e, -ENOMEM, "XGBoost: the model");
+    free(t->base);
+    t->base = base;
+    t->groups = groups;
+    t->features = features;
+    for (const struct trees_node *node = t->nodes; node < t->nodes + t->n_nodes; node++)
+        if (node->left != TREES_NONE && node->feature >= features)
+            return err_set(r->e, -EINVAL, "XGBoost: a split by feature %u of %zu", node->feature,
+                           features);
+    return 0;
+}
+
+static int settle_model(struct reading *r)
 {
     const struct objective *o = NULL;
-    if (r->objective == NULL || r->base_score == NULL || r->booster.at == NULL)
+    if (r->objective == NULL || r->base_score == NULL || !r->booster)
         return err_set(r->e, -EINVAL, "XGBoost: the file has no %s",
                        r->objective == NULL    ? "objective"
                        : r->base_score == NULL ? "base_score"
@@ -248,7 +271,7 @@ static int begin_model(struct reading *r)
           r->features == floor(r->features)))
         return err_set(r->e, -EINVAL, "XGBoost: %g features are not between 0 and %d", r->features,
                        TREES_MOST_FEATURES);
-    int rc = trees_new(&r->t, (size_t)r->features, (size_t)classes, r->e);
+    int rc = set_shape(r, (size_t)r->features, (size_t)classes);
     if (rc < 0) return rc;
     r->t->link = o->link;
     r->t->single = true;
@@ -430,8 +453,6 @@ static void read_gbtree_param(struct reading *r)
     }
 }
 
-static int read_booster(struct reading *r);
-
 /* A member of gradient_booster, or of the gbtree within dart, or of their model. */
 static int read_member(struct reading *r, const char *key, size_t len)
 {
@@ -498,13 +519,11 @@ static int finish(struct reading *r)
 
 static int load(struct reading *r)
 {
-    read_root(r);
-    if (r->d.failed) return r->d.e->code;
-    int rc = begin_model(r);
+    int rc = trees_new(&r->t, TREES_MOST_FEATURES, 1, r->e);
     if (rc < 0) return rc;
-    r->d = r->booster;
-    rc = read_booster(r);
-    if (r->d.failed) return r->d.e->code;
+    read_root(r);
+    if (r->d.failed) return r->e->code;
+    rc = settle_model(r);
     return rc < 0 ? rc : finish(r);
 }
 
