@@ -157,6 +157,7 @@ static void end_solving(struct solving *w)
 {
     free(w->theta);
     seasonal_problem_free(w->p);
+    *w = (struct solving){0};
 }
 
 static int begin_solving(struct solving *w, const struct seasonal *m)
@@ -396,7 +397,7 @@ int seasonal_update(struct seasonal *m, const double *ds, const double *y, size_
     struct seasonal_series *s = m->series;
     size_t before = s->n;
     for (size_t i = 0; i < n; i++)
-        if (isinf(y[i])) return err_set(e, -EINVAL, "y[%zu] is infinite", i + 1);
+        if (fabs(y[i]) > 1e100) return err_set(e, -EINVAL, "y[%zu] is infinite", i + 1);
     struct solving w = {0};
     double *rows = malloc(SEASONAL_BLOCK * (s->stride + 1) * sizeof *rows);
     int rc = rows == NULL ? -ENOMEM : reserve(s, n);

@@ -137,12 +137,13 @@ double seasonal_trend_at(const struct seasonal *m, double line, double cap, doub
 /* seasonal_interval.c: the bounds around a forecast whose trend, multiplicative and yhat are
  * there. */
 int seasonal_bounds(const struct seasonal *m, const struct seasonal_future *f,
-                    const struct seasonal_forecast *out, const atomic_bool *cancel);
+                    const struct seasonal_forecast *out, const atomic_bool *cancel, struct err *e);
 double seasonal_rate(const struct seasonal *m);        /* changes per unit of scaled time */
 double seasonal_change_size(const struct seasonal *m); /* their mean size */
 
 /* seasonal_paths.c: the same bounds, from simulated paths. */
 int seasonal_sampled_bounds(const struct seasonal *m, const struct seasonal_future *f,
-                            const struct seasonal_forecast *out, const atomic_bool *cancel);
+                            const struct seasonal_forecast *out, const atomic_bool *cancel,
+                            struct err *e);
 
 #endif

@@ -137,8 +137,9 @@ static int exact_bounds(const struct seasonal *m, const struct seasonal_future *
 }
 
 int seasonal_bounds(const struct seasonal *m, const struct seasonal_future *f,
-                    const struct seasonal_forecast *out, const atomic_bool *cancel)
+                    const struct seasonal_forecast *out, const atomic_bool *cancel, struct err *e)
 {
-    if (m->series->growth == SEASONAL_LOGISTIC) return seasonal_sampled_bounds(m, f, out, cancel);
+    if (m->series->growth == SEASONAL_LOGISTIC)
+        return seasonal_sampled_bounds(m, f, out, cancel, e);
     return exact_bounds(m, f, out, cancel);
 }

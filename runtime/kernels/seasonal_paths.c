@@ -33,6 +33,19 @@ static double laplace(struct random *r, double size)
     return u < 0 ? size * log1p(2 * u) : -size * log1p(-2 * u);
 }
 
+/* Changes come for ever: a path that goes on for too long would take as long. */
+enum { MOST_CHANGES = 100000 };
+
+static int check_reach(const struct seasonal *m, const struct seasonal_future *f, struct err *e)
+{
+    double last = m->start;
+    for (size_t i = 0; i < f->n; i++)
+        if (f->ds[i] > last) last = f->ds[i];
+    double histories = (last - m->start) / m->t_scale - 1;
+    if (histories * seasonal_rate(m) <= MOST_CHANGES) return 0;
+    return err_set(e, -EINVAL, "paths of %.0f times the history's length are too long", histories);
+}
+
 static int begin(struct walk *w, const struct seasonal *m, const struct seasonal_future *f)
 {
     size_t segments = m->n_changes + 1;
@@ -164,10 +177,12 @@ static void bounds_at(struct walk *w, const struct seasonal_forecast *out, size_
 }
 
 int seasonal_sampled_bounds(const struct seasonal *m, const struct seasonal_future *f,
-                            const struct seasonal_forecast *out, const atomic_bool *cancel)
+                            const struct seasonal_forecast *out, const atomic_bool *cancel,
+                            struct err *e)
 {
     struct walk w;
-    int rc = begin(&w, m, f);
+    int rc = check_reach(m, f, e);
+    if (rc == 0) rc = begin(&w, m, f);
     if (rc < 0) return rc;
     struct key *keys = malloc((f->n + 1) * sizeof *keys);
     double *samples = malloc((2 * w.n + 1) * sizeof *samples);
@@ -276,6 +291,7 @@ int seasonal_time_to(const struct seasonal *m, const struct seasonal_future *f, 
     double *yhat = work, *trend = yhat + f->n, *factor = trend + f->n, *rest = factor + f->n;
     struct seasonal_forecast want = {.yhat = yhat, .trend = trend, .multiplicative = factor};
     int rc = seasonal_predict(m, f, &want, cancel, e);
+    if (rc == 0) rc = check_reach(m, f, e);
     if (rc == 0) {
         for (size_t i = 0; i < f->n; i++) {
             factor[i] += 1;

@@ -131,7 +131,7 @@ static int point_forecast(const struct seasonal *m, const struct seasonal_future
 
 /* Bounds lie around yhat and trend, which need not be wanted themselves. */
 static int with_bounds(const struct seasonal *m, const struct seasonal_future *f,
-                       struct seasonal_forecast out, const atomic_bool *cancel)
+                       struct seasonal_forecast out, const atomic_bool *cancel, struct err *e)
 {
     double *own = malloc((f->n + 1) * 3 * sizeof *own);
     if (own == NULL) return -ENOMEM;
@@ -139,7 +139,7 @@ static int with_bounds(const struct seasonal *m, const struct seasonal_future *f
     if (out.trend == NULL) out.trend = own + f->n;
     if (out.multiplicative == NULL) out.multiplicative = own + 2 * f->n;
     int rc = point_forecast(m, f, &out);
-    if (rc == 0) rc = seasonal_bounds(m, f, &out, cancel);
+    if (rc == 0) rc = seasonal_bounds(m, f, &out, cancel, e);
     free(own);
     return rc;
 }
@@ -153,7 +153,7 @@ int seasonal_predict(const struct seasonal *m, const struct seasonal_future *f,
         out->trend_upper == NULL)
         rc = point_forecast(m, f, out);
     else
-        rc = with_bounds(m, f, *out, cancel);
+        rc = with_bounds(m, f, *out, cancel, e);
     if (rc == -ENOMEM) err_set(e, rc, "not enough memory");
     if (rc == -ECANCELED) err_set(e, rc, "cancelled");
     return rc;

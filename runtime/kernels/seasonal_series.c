@@ -6,6 +6,8 @@
 #include <string.h>
 
 static const double DAY = 86400;
+static const double LARGEST = 1e100;               /* whose square, summed up, is finite */
+static const double SHORTEST = 1e-5, SMALL = 1e-9; /* a period in days; of prior scales */
 
 struct seasonal_spec seasonal_defaults(void)
 {
@@ -31,10 +33,12 @@ static int check_rows(const struct rows *r, size_t n, size_t *kept, struct err *
         if (!(fabs(r->ds[i]) <= (double)CALENDAR_LIMIT))
             return err_set(e, -EINVAL, "ds[%zu] is no time in Unix seconds: %g", i + 1, r->ds[i]);
         if (isinf(r->y[i])) return err_set(e, -EINVAL, "y[%zu] is infinite", i + 1);
+        if (fabs(r->y[i]) > LARGEST)
+            return err_set(e, -EINVAL, "y[%zu] is beyond %g: %g", i + 1, LARGEST, r->y[i]);
         if (isnan(r->y[i])) continue;
         if (r->cap != NULL) {
             double low = r->low == NULL ? 0 : r->low[i];
-            if (!isfinite(r->cap[i]) || !isfinite(low) || !(r->cap[i] > low))
+            if (!(fabs(r->cap[i]) <= LARGEST && fabs(low) <= LARGEST && r->cap[i] > low))
                 return err_set(e, -EINVAL, "cap %g of row %zu is not above its floor %g", r->cap[i],
                                i + 1, low);
         }
@@ -96,7 +100,7 @@ static int gather_regressors(struct seasonal_series *s, const struct seasonal_sp
         for (size_t k = 0; k < s->n; k++) {
             size_t from = keys == NULL ? k : keys[k].i;
             double v = spec->parts[p].values[from];
-            if (!isfinite(v))
+            if (!(fabs(v) <= LARGEST))
                 return err_set(e, -EINVAL, "regressor \"%s\": value %zu is not finite",
                                s->parts[p].name, from + 1);
             s->x[k * s->n_regressors + s->parts[p].regressor] = v;
@@ -153,10 +157,11 @@ static int copy_part(struct seasonal_column_set *to, const struct seasonal_part 
                                        .sd = 1};
     to->name = strdup(from->name);
     if (to->name == NULL) return err_set(e, -ENOMEM, "not enough memory");
-    if (!(from->prior_scale > 0 && isfinite(from->prior_scale)))
-        return err_set(e, -EINVAL, "%s: a prior scale is above 0", to->name);
-    if (from->kind == SEASONAL_SEASON && !(from->period > 0 && isfinite(to->period)))
-        return err_set(e, -EINVAL, "%s: a period is above 0", to->name);
+    if (!(from->prior_scale >= SMALL && from->prior_scale <= 1 / SMALL))
+        return err_set(e, -EINVAL, "%s: a prior scale lies between %g and %g", to->name, SMALL,
+                       1 / SMALL);
+    if (from->kind == SEASONAL_SEASON && !(from->period >= SHORTEST && from->period <= 1e6))
+        return err_set(e, -EINVAL, "%s: a period lies between %g and 1e6 days", to->name, SHORTEST);
     if (from->kind == SEASONAL_SEASON && from->order > SEASONAL_COLUMNS / 2)
         return err_set(e, -EINVAL, "%s: an order of %d; at most %d", to->name, from->order,
                        SEASONAL_COLUMNS / 2);
@@ -300,8 +305,9 @@ static int check_spec(const struct seasonal_spec *spec, struct err *e)
 {
     if (!(spec->changepoint_range > 0 && spec->changepoint_range <= 1))
         return err_set(e, -EINVAL, "changepoint_range lies above 0 and is at most 1");
-    if (!(spec->changepoint_prior_scale > 0 && isfinite(spec->changepoint_prior_scale)))
-        return err_set(e, -EINVAL, "changepoint_prior_scale is above 0");
+    if (!(spec->changepoint_prior_scale >= SMALL && spec->changepoint_prior_scale <= 1 / SMALL))
+        return err_set(e, -EINVAL, "changepoint_prior_scale lies between %g and %g", SMALL,
+                       1 / SMALL);
     if (!(spec->interval_width > 0 && spec->interval_width < 1))
         return err_set(e, -EINVAL, "interval_width lies between 0 and 1");
     if (spec->samples < 0 || spec->samples > SEASONAL_SAMPLES)

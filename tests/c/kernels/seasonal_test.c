@@ -323,7 +323,7 @@ TEST(exact_bounds_are_those_of_many_simulated_paths)
     assert_int_equal(seasonal_predict(m, &f, &exact, NULL, &e), 0);
     double c[16], limit = 4 / sqrt(spec.samples);
     struct seasonal_forecast drawn = {yhat, trend, c, c + 4, c + 8, c + 12, NULL, factor, NULL};
-    assert_int_equal(seasonal_sampled_bounds(m, &f, &drawn, NULL), 0);
+    assert_int_equal(seasonal_sampled_bounds(m, &f, &drawn, NULL, &e), 0);
     for (size_t i = 0; i < 16; i++) {
         double width = b[4 + i % 4] - b[i % 4];
         near(b[i], c[i], limit * width);
@@ -375,6 +375,9 @@ TEST(a_threshold_is_reached_when_the_line_is_there)
     assert_true(r.first == INFINITY && r.quantile[0] == INFINITY && r.probability == 0);
     assert_int_equal(seasonal_time_to(m, &f, last - 5, true, false, &r, NULL, &e), 0);
     assert_true(r.first == INFINITY); /* it does not fall */
+    double far = 1e14;
+    struct seasonal_future never = {.ds = &far, .n = 1};
+    assert_int_equal(seasonal_time_to(m, &never, 1e9, false, true, &r, NULL, &e), -EINVAL);
     seasonal_free(m);
 }
 
