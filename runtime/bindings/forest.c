@@ -356,10 +356,22 @@ static int l_about(lua_State *L) /* forest:about() -> table */
     return 1;
 }
 
+/* path(name) -> boolean: holds scoring in the whole process to one way, for benchmarks; "best"
+ * undoes it. False where the processor does not have it. */
+static int l_path(lua_State *L)
+{
+    static const char *const names[] = {"best", "walk", "portable", "avx2", "avx512", NULL};
+    enum forest_path path = (enum forest_path)luaL_checkoption(L, 1, NULL, names);
+    bool has = forest_knows_path(path);
+    if (has) forest_set_path(path);
+    lua_pushboolean(L, has);
+    return 1;
+}
+
 int luaopen_perigee_forest(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"fit", l_fit}, {"deserialize", l_deserialize}, {NULL, NULL}};
+        {"fit", l_fit}, {"deserialize", l_deserialize}, {"path", l_path}, {NULL, NULL}};
     static const luaL_Reg methods[] = {{"score", l_score},
                                        {"score_row", l_score_row},
                                        {"explain", l_explain},

@@ -75,6 +75,7 @@ double forest_score_row(const struct forest *f, const double *x /* (features) */
 
 /* For tests and benchmarks: holds scoring to a path, as if the processor had no better. */
 enum forest_path { FOREST_BEST, FOREST_WALK, FOREST_PORTABLE, FOREST_AVX2, FOREST_AVX512 };
+bool forest_knows_path(enum forest_path path); /* of this processor */
 bool forest_has_path(const struct forest *f, enum forest_path path);
 void forest_set_path(enum forest_path path); /* of the whole process */
 

@@ -315,10 +315,15 @@ static const struct forest_plan *plan_of(const struct forest *f)
     return other;
 }
 
+bool forest_knows_path(enum forest_path path)
+{
+    return path == FOREST_WALK || forest_lanes(path).run != NULL;
+}
+
 bool forest_has_path(const struct forest *f, enum forest_path path)
 {
     if (path == FOREST_BEST || path == FOREST_WALK) return true;
-    return forest_lanes(path).run != NULL && plan_of(f) != NULL;
+    return forest_knows_path(path) && plan_of(f) != NULL;
 }
 
 int forest_score(const struct forest *f, const struct matrix *m, const size_t *which,

@@ -1,3 +1,4 @@
+local async = require 'async'
 local isolation_forest = require 'isolation_forest'
 local json = require 'json'
 local matrix = require 'matrix'
@@ -190,5 +191,45 @@ describe('isolation_forest', function()
     assert.equal(-0.6, model.offset)
     assert.equal(0.25, model.contamination)
     assert.same({ -1, 1 }, model:predict { { 2 }, { 1 } })
+  end)
+
+  it('scores as scikit-learn does with its trees', function()
+    local path = 'tests/golden/isolation_forest.json'
+    local file <close> = assert(io.open(path))
+    local golden = assert(json.decode(file:read 'a'))
+    local model = assert(isolation_forest.load(path))
+    local rows = {}
+    for i, row in ipairs(golden.rows) do rows[i] = row.x end
+    local scores, decisions = model:score_samples(rows), model:decision_function(rows)
+    local predictions = model:predict(rows)
+    for i, row in ipairs(golden.rows) do
+      assert.near(row.score, scores[i], 1e-12)
+      assert.near(row.decision, decisions[i], 1e-12)
+      assert.equal(row.predict, predictions[i])
+    end
+    local again = assert(isolation_forest.deserialize(model:serialize()))
+    assert.same(scores, again:score_samples(rows))
+  end)
+
+  it('works on threads while others run, and can be cancelled', function()
+    local rows = matrix.from_rows(cloud(20000, 4))
+    local turns, done = 0, false
+    local other = async.spawn(function()
+      while not done do
+        turns = turns + 1
+        async.sleep(0.001)
+      end
+    end)
+    local model = assert(isolation_forest.fit(rows, { n_estimators = 2000, contamination = 0.1 }))
+    assert.equal(20001, #model:score_samples(rows))
+    done = true
+    other:await()
+    assert.is_true(turns > 1)
+    local task = async.spawn(function()
+      return isolation_forest.fit(rows, { n_estimators = 20000 })
+    end)
+    async.sleep(0.002)
+    task:cancel()
+    assert.equal('cancelled', task:state())
   end)
 end)
