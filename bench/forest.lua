@@ -1,6 +1,6 @@
 --- The isolation forest against scikit-learn's, if that is there, in the same run: 100 trees of 256
---- rows. Times are of the processor, the best of several, so that other load shows little; a batch is
---- measured by each path of the computation. Only threads are measured by the clock.
+--- rows. Times are of the processor, the best of several, so that other load shows little; a batch
+--- is measured by each path of the computation. Only threads are measured by the clock.
 local clock = require 'perigee.clock'
 local isolation_forest = require 'isolation_forest'
 local lib = require 'lib'
@@ -50,7 +50,8 @@ end
 
 local function ratio(what, theirs, ours, goal)
   if not theirs then return lib.row(what, 'not measured', '', ('>= %g times'):format(goal)) end
-  lib.row(what, ('%.0f'):format(theirs / ours), 'times', ('>= %g'):format(goal), theirs / ours >= goal)
+  lib.row(what, ('%.0f'):format(theirs / ours), 'times', ('>= %g'):format(goal),
+    theirs / ours >= goal)
 end
 
 local PATHS <const> = { { 'walk', 'eight trees at once' }, { 'portable', 'portable' },

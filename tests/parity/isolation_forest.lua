@@ -1,8 +1,8 @@
 --- isolation_forest against scikit-learn's: its own trees exactly, and detection on labelled data.
 ---
---- For each line of reference.csv ten forests, seeds 0 to 9, are trained and scored on the same rows.
---- Their mean ROC-AUC and average precision must lie within max(0.005, 3 * sqrt((s1^2 + s2^2) / 10)) of
---- scikit-learn's, s being the deviations over the seeds.
+--- For each line of reference.csv ten forests, seeds 0 to 9, are trained and scored on the same
+--- rows. Their mean ROC-AUC and average precision must lie within
+--- max(0.005, 3 * sqrt((s1^2 + s2^2) / 10)) of scikit-learn's, s being the deviations over seeds.
 package.path = 'tests/parity/?.lua;' .. package.path
 local isolation_forest = require 'isolation_forest'
 local json = require 'json'
