@@ -182,8 +182,14 @@ local function drivers_of_parts(forecast)
 end
 
 local function drivers_of(model, forecast, o)
-  if o.model ~= 'prophet' and model.drivers then return model:drivers() end
-  return drivers_of_parts(forecast)
+  local parts = drivers_of_parts(forecast)
+  if o.model == 'prophet' then return parts end
+  -- A swing is what the forecast itself shows of it, where it is long enough to show all.
+  local told = model:drivers()
+  for _, name in ipairs { 'daily', 'weekly' } do
+    if forecast[name] and o.horizon >= SEASONS[name] then told[name] = parts[name] end
+  end
+  return told
 end
 
 local function describe_drivers(d, missing, o, zone, now)

@@ -33,7 +33,7 @@ function Model:predict(ds)
   for i, t in ipairs(ds) do
     local v = self.slope * t + self.offset
     out.yhat[i], out.yhat_lower[i], out.yhat_upper[i] = v, v - fake.SPREAD, v + fake.SPREAD
-    out.trend[i], out.daily[i] = v, 0
+    out.trend[i], out.daily[i] = v, (fake.daily or 0) * (t // 3600 % 24 / 23 - 0.5)
   end
   return out
 end
