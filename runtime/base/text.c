@@ -1,5 +1,6 @@
 #include "base/text.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -67,12 +68,14 @@ static void step_up(char *decimal)
 
 int text_shortest(double x, char digits[20], int *exponent)
 {
-    /* One precision after the other until it reads back: at most 17 tries, nearly always 1 to 3
-     * for the numbers people write, and no table to get wrong. */
+    /* One precision after the other until it reads back, and no table to get wrong. Every decimal
+     * of up to 15 digits survives the way to a double and back: where 15 read back, they are the
+     * shortest with zeros behind. Not so below the normal numbers. */
     char buffer[40];
     int ignored;
     bool is_power_of_two = frexp(fabs(x), &ignored) == 0.5;
-    for (int precision = 1; precision <= 17; precision++) {
+    bool is_plain = !is_power_of_two && fabs(x) >= DBL_MIN;
+    for (int precision = is_plain ? DBL_DIG : 1; precision <= 17; precision++) {
         snprintf(buffer, sizeof buffer, "%.*e", precision - 1, fabs(x));
         if (strtod(buffer, NULL) == fabs(x)) break;
         if (!is_power_of_two) continue;
