@@ -146,33 +146,50 @@ local function show(list, counts, labelled)
   end
 end
 
+--- One row of the document, on a line of its own.
+local function json_row(result)
+  result.missing = json.array(result.missing)
+  result.top_contributing_factors = json.array(result.top_contributing_factors)
+  for _, f in ipairs(result.top_contributing_factors) do
+    if not f.value then f.value = json.null end
+  end
+  return json.encode(result)
+end
+
+--- Prints rows as they come: of a great many the document need not be held as a whole.
+local function json_printer()
+  local n = 0
+  return { add = function(_, result)
+    io.write(n == 0 and '{"rows": [\n' or ',\n', json_row(result))
+    n = n + 1
+  end, close = function() io.write(n == 0 and '{"rows": []}\n' or '\n]}\n') end }
+end
+
+local function table_printer(labelled)
+  local list, counts = {}, { critical = 0, high = 0, medium = 0, low = 0 }
+  return { add = function(_, result, i)
+    counts[result.risk_level] = counts[result.risk_level] + 1
+    result.row, list[i] = i, result
+  end, close = function() show(list, counts, labelled) end }
+end
+
 --- Predicts, prints, and says whether the level was reached.
 local function answer(values, loaded, given, options)
-  local list, counts, worst = json.array(), { critical = 0, high = 0, medium = 0, low = 0 }, false
+  local printer = values.json and json_printer() or table_printer(given.groups ~= nil)
+  local worst = false
   local progress <close> = cli.progress()
   progress:tell(('predicting for %d rows'):format(given.X.rows))
   local ok, message = model_file.predict(loaded, given.X, options, function(i, result)
-    result.missing = json.array(result.missing)
-    result.top_contributing_factors = json.array(result.top_contributing_factors)
-    for _, f in ipairs(result.top_contributing_factors) do
-      if values.json and not f.value then f.value = json.null end
-    end
     if given.groups then result.labels = given.groups[i].labels end
-    counts[result.risk_level] = counts[result.risk_level] + 1
     worst = worst or values['fail-on'] and prediction.reaches(result.risk_level, values['fail-on'])
-    if not values.json then result.row = i end
-    list[i] = result
+    printer:add(result, i)
   end)
   progress:close()
   if not ok then
     cli.error(cli.plain(message))
     return cli.NOT_AS_IT_SHOULD_BE
   end
-  if values.json then
-    cli.print_json { rows = list }
-  else
-    show(list, counts, given.groups ~= nil)
-  end
+  printer:close()
   return worst and cli.NOT_AS_IT_SHOULD_BE or cli.DONE
 end
 
