@@ -205,8 +205,8 @@ static unsigned bin_of(const struct boost_feature *f, double x)
         }
         return at < f->n_values - 1 && f->categories[at] == c ? at : f->n_values - 1;
     }
-    for (unsigned step = BOOST_BINS / 2; step > 0; step /= 2) /* nobody could foresee a branch */
-        at += f->cuts[at + step - 1] < x ? step : 0;
+    for (unsigned bit = 8; bit-- > 0;) /* a sum, no branch: nobody could foresee it */
+        at += (unsigned)(f->cuts[at + (1u << bit) - 1] < x) << bit;
     return at;
 }
 

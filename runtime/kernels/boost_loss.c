@@ -79,13 +79,12 @@ static float of_order(int32_t order)
     return boost_margin((uint32_t)(order < 0 ? order ^ INT32_MAX : order));
 }
 
-static void find_extremes(void *ud, size_t first, size_t last, unsigned worker)
+static inline __attribute__((always_inline)) void extremes_of(const struct boost_rows *r,
+                                                              size_t first, size_t last)
 {
-    const struct boost_rows *r = ((struct deriving *)ud)->r;
     struct boost_chunk *c = &r->of_chunk[first / BOOST_CHUNK];
     int32_t low_yes = to_order(boost_margin_bits(INFINITY)),
             high_no = to_order(boost_margin_bits(-INFINITY)), nearest = low_yes;
-    (void)worker;
     for (size_t i = first; i < last; i++) {
         int32_t m = to_order(r->margin[i]), far = m < 0 ? ~m : m;
         int32_t yes = r->state[i] & BOOST_LABEL ? m : INT32_MAX;
@@ -97,6 +96,12 @@ static void find_extremes(void *ud, size_t first, size_t last, unsigned worker)
     c->low_yes = of_order(low_yes);
     c->high_no = of_order(high_no);
     c->nearest = of_order(nearest);
+}
+
+static void find_extremes(void *ud, size_t first, size_t last, unsigned worker)
+{
+    (void)worker;
+    extremes_of(((struct deriving *)ud)->r, first, last);
 }
 
 /* The rows of one chunk. Compiled for two kinds of vectors, with the same result: no operation is
@@ -158,8 +163,16 @@ __attribute__((target("avx2"))) static void derive_avx2(void *ud, size_t first, 
     else
         derive_rows(d, first, last - first, false);
 }
+
+__attribute__((target("avx2"))) static void find_extremes_avx2(void *ud, size_t first, size_t last,
+                                                               unsigned worker)
+{
+    (void)worker;
+    extremes_of(((struct deriving *)ud)->r, first, last);
+}
 #else
 #define derive_avx2 derive
+#define find_extremes_avx2 find_extremes
 #endif
 
 static float sigmoid(float m)
@@ -201,9 +214,10 @@ double boost_loss_derive(struct boost_rows *r, const struct boost_options *o, ui
     d.seen_below = (uint32_t)(o->subsample * 0x1p31); /* of 31 bits; all at 2^31 */
     d.weight[0] = (float)r->weight[0];
     d.weight[1] = (float)r->weight[1];
-    parallel_for(team, r->n, BOOST_CHUNK, find_extremes, &d);
+    bool vectors = boost_has_vectors();
+    parallel_for(team, r->n, BOOST_CHUNK, vectors ? find_extremes_avx2 : find_extremes, &d);
     choose_units(&d);
-    parallel_for(team, r->n, BOOST_CHUNK, boost_has_vectors() ? derive_avx2 : derive, &d);
+    parallel_for(team, r->n, BOOST_CHUNK, vectors ? derive_avx2 : derive, &d);
     r->all = (struct boost_sums){0, 0};
     for (size_t c = 0; c < r->chunks; c++) {
         sum += r->of_chunk[c].loss;
