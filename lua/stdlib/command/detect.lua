@@ -294,12 +294,14 @@ return function(...)
   if not list then return status end
   step, status = load_series.duration(values, 'step', not values.data and '5m' or nil)
   if status then return status end
-  local results = {}
+  local results, progress <close> = {}, cli.progress()
   for i, series in ipairs(list) do
+    progress:tell(('judging series %d of %d'):format(i, #list))
     detector, status = build(want, series, step)
     if not detector then return status end
     results[i] = result_of(series, detector)
   end
+  progress:close()
   if values.plot then
     local drawn, failed = draw(results, values.plot)
     if not drawn then return failed end
