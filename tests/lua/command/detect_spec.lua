@@ -100,7 +100,8 @@ describe('perigee detect', function()
       result.out)
     assert.matches('\ncpu +90 +anomaly +0%.%d+ +%d+ %% +%d+ of 577 +[^%w]+ +90 is odd: ',
       result.out)
-    assert.matches('\n\nThe oddest of %d+ episodes:\n', result.out)
+    assert.matches('\n\n[TW][^\n]+:\nFROM +LASTED +SCORE +CONFIDENCE +AT ITS ODDEST\n',
+      result.out)
     assert.matches('2023%-11%-17 00:05:00Z +0s', result.out)
     local two = run('--data', write('a.csv'), '--data', write('b.csv'))
     assert.is_nil(two.out:find('AT ITS ODDEST', 1, true))
