@@ -68,8 +68,8 @@ describe('forecasts from a real Prometheus', function()
     assert.same({ 'disk_full', 'firing', 'data', 'inactive', 'logs' }, { list[1].name,
       list[1].state, list[1].labels.disk, list[2].state, list[2].labels.disk })
     assert.equal(168, #list[1].yhat)
-    local days = p:metric [[perigee_forecast_days_until_threshold{forecast="disk_full",]]
-      .. [[series="disk=\"data\""}]]
+    local days = p:metric([[perigee_forecast_days_until_threshold{forecast="disk_full",]]
+      .. [[series="disk=\"data\""}]])
     assert.near(list[1].days_until_threshold, days, 0.1)
     p:stop(9)
     p:start()

@@ -63,8 +63,8 @@ describe('perigee forecast', function()
       assert.near((first - (START + 30 * DAY - HOUR)) / DAY, f.days_until_threshold, 1 / 24)
       assert.near(4, f.drivers.trend, 0.5)
       assert.near(8, f.drivers.daily, 1)
-      assert.matches('^will be up to 438 in %d.%d days, growing by %d.*: add capacity before %a+ %d',
-        f.recommendation)
+      assert.matches('^will be up to 438 in %d.%d days, growing by %d.*: add capacity before %a+ '
+        .. '%d', f.recommendation)
     end
   end)
 

@@ -12,7 +12,8 @@ local PATH = 'rules/capacity.lua'
 describe('rules/capacity.lua', function()
   it('loads without an error or a warning', function()
     local set, problems, warnings = load_rules.load({ PATH }, { every = 30, limits = {} })
-    assert.same({ 0, 0 }, { #problems, #warnings }, problems[1] and config.problem_text(problems[1]))
+    assert.same({ 0, 0 }, { #problems, #warnings },
+      problems[1] and config.problem_text(problems[1]))
     local names = {}
     for name in pairs(set.forecasts) do names[#names + 1] = name end
     table.sort(names)
@@ -22,7 +23,8 @@ describe('rules/capacity.lua', function()
   it('fires for a disk that fills, after two forecasts running', function()
     support.still()
     fake.install()
-    local engine = support.engine { rules = { ['capacity.lua'] = assert(file.read(PATH, 1 << 16)) } }
+    local engine = support.engine {
+      rules = { ['capacity.lua'] = assert(file.read(PATH, 1 << 16)) } }
     local job
     for _, j in ipairs(scheduler.jobs(engine.rules)) do
       if j.name == 'filesystem_full' then job = j end
