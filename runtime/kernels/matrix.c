@@ -13,8 +13,8 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-/* Rows drawn at random from a large matrix lie on as many pages: large ones are found faster. Only a
- * hint: whether it is heeded does not matter. */
+/* Rows drawn at random from a large matrix lie on as many pages: large ones are found faster. Only
+ * a hint: whether it is heeded does not matter. */
 static void prefer_large_pages(double *x, size_t bytes)
 {
     enum { LEAST = 8 << 20, PAGE = 1 << 16 };
