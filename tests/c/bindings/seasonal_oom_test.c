@@ -75,7 +75,7 @@ static struct seasonal_spec options_of(enum seasonal_growth growth, struct seaso
     for (size_t i = 0; i < 60; i++) {
         ds[i] = 3600.0 * (double)(i * 7 % 60);
         x[i] = (double)(i % 13);
-        y[i] = x[i] + ds[i] / 9000;
+        y[i] = x[i] + ds[i] / 9000 + (double)(i * i % 7);
         cap[i] = 100;
     }
     parts[0] = (struct seasonal_part){.name = "daily", .prior_scale = 10, .period = 1, .order = 2};
