@@ -6,7 +6,7 @@ local file = require 'perigee.file'
 local lib = require 'lib'
 
 local ALL = { 'size', 'memory', 'cpu', 'reload', 'runaway', 'queries', 'forest', 'boost',
-  'trees', 'anomaly', 'forecast_command' }
+  'trees', 'anomaly', 'forecast_command', 'seasonal' }
 local only = arg[1]
 
 print(('load before: %s'):format((file.read '/proc/loadavg'):match '^%S+ %S+ %S+'))
