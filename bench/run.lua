@@ -5,8 +5,21 @@ package.path = 'bench/?.lua;' .. package.path
 local file = require 'perigee.file'
 local lib = require 'lib'
 
-local ALL = { 'size', 'memory', 'cpu', 'reload', 'runaway', 'queries', 'forest', 'boost',
-  'trees', 'anomaly', 'forecast_command', 'seasonal' }
+local ALL = {
+  'size',
+  'memory',
+  'cpu',
+  'reload',
+  'runaway',
+  'queries',
+  'forest',
+  'boost',
+  'trees',
+  'anomaly',
+  'forecast_command',
+  'seasonal',
+  'timers',
+}
 local only = arg[1]
 
 print(('load before: %s'):format((file.read '/proc/loadavg'):match '^%S+ %S+ %S+'))

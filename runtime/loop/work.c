@@ -1,6 +1,8 @@
 #include "loop/work.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/memory.h"
@@ -13,9 +15,19 @@ struct work {
     void *data;
 };
 
+/* The loop comes first: a computation on every processor must not make its timers late. On Linux
+ * the value belongs to the thread, and threads that it starts inherit it. */
+static void step_back(void)
+{
+    static _Thread_local bool stepped_back;
+    if (!stepped_back) (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 5); /* lower is allowed */
+    stepped_back = true;
+}
+
 static void on_thread(uv_work_t *uv)
 {
     struct work *w = uv->data;
+    step_back();
     if (!w->cancel) w->run(w->data, &w->cancel);
 }
 
