@@ -40,7 +40,8 @@ training = false
 timers:await()
 
 table.sort(late)
-lib.row(('training, %d million rows, 50 trees'):format(ROWS // 1000000), ('%.1f'):format(seconds), 's')
+lib.row(('training, %d million rows, 50 trees'):format(ROWS // 1000000),
+  ('%.1f'):format(seconds), 's')
 lib.at_most(('of %d timers meanwhile, 99 %% late by'):format(#late),
   1000 * late[math.ceil(0.99 * #late)], 'ms', 5)
 lib.row('the latest of them', ('%.1f'):format(1000 * late[#late]), 'ms')

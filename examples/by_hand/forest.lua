@@ -14,8 +14,8 @@ local function noise()
   return sum
 end
 
--- Latency in milliseconds and requests a second; for 15 minutes on the last day latency is high while
--- there is hardly any traffic. Each of the two values alone is seen every day.
+-- Latency in milliseconds and requests a second; for 15 minutes on the last day latency is high
+-- while there is hardly any traffic. Each of the two values alone is seen every day.
 local rows, odd_from = {}, samples - 100
 for i = 1, samples do
   local day = math.sin(2 * math.pi * (i * STEP % DAY) / DAY)
