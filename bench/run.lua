@@ -18,8 +18,8 @@ local ALL = {
   'anomaly',
   'forecast_command',
   'seasonal',
-  'timers',
-}
+  'timers',,
+  'forecast_accuracy' }
 local only = arg[1]
 
 print(('load before: %s'):format((file.read '/proc/loadavg'):match '^%S+ %S+ %S+'))
