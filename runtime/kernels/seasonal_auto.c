@@ -90,25 +90,41 @@ static double level_of(const struct auto_grid *g, const size_t *at, const double
     return sum / total;
 }
 
-static int ascending(const void *a, const void *b)
+double auto_nth(double *x, size_t n, size_t k) /* Hoare's quickselect, from the middle */
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    size_t low = 0, high = n - 1;
+    while (low < high) {
+        double pivot = x[low + (high - low) / 2];
+        size_t i = low, j = high;
+        for (;;) {
+            while (x[i] < pivot) i++;
+            while (x[j] > pivot) j--;
+            if (i >= j) break;
+            double swap = x[i];
+            x[i++] = x[j];
+            x[j--] = swap;
+        }
+        /* x[low .. j] <= pivot <= x[j + 1 .. high], and j < high: the pivot was before it. */
+        if (k <= j)
+            high = j;
+        else
+            low = j + 1;
+    }
+    return x[k];
 }
 
-/* Median and 1.4826 times the median deviation of x; the latter never less than is sensible. */
+/* Median and 1.4826 times the median deviation of x; where more than half are equal, the deviation
+ * of all. */
 static void robust(const double *x, size_t n, double *work, double *median, double *deviation)
 {
     double sum = 0;
     memcpy(work, x, n * sizeof *x);
-    qsort(work, n, sizeof *work, ascending);
-    *median = work[n / 2];
+    *median = auto_nth(work, n, n / 2);
     for (size_t i = 0; i < n; i++) {
         sum += (x[i] - *median) * (x[i] - *median);
         work[i] = fabs(x[i] - *median);
     }
-    qsort(work, n, sizeof *work, ascending);
-    *deviation = 1.4826 * work[n / 2];
+    *deviation = 1.4826 * auto_nth(work, n, n / 2);
     if (*deviation <= 0) *deviation = sqrt(sum / (double)n);
 }
 

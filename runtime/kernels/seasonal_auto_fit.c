@@ -63,12 +63,14 @@ static int without_effects(const struct seasonal *base, double *y, struct err *e
     return rc == -ENOMEM ? err_set(e, rc, "not enough memory") : rc;
 }
 
+/* An hour, or longer where rows are rarer; a history of less than a day is cut into 24 pieces. */
 static double usual_step(const struct seasonal *base, double *work)
 {
+    const double *ds = base->series->ds;
     size_t n = base->rows;
-    for (size_t i = 1; i < n; i++) work[i - 1] = base->series->ds[i] - base->series->ds[i - 1];
-    qsort(work, n - 1, sizeof *work, compare);
-    return fmax(work[(n - 1) / 2], HOUR);
+    for (size_t i = 1; i < n; i++) work[i - 1] = ds[i] - ds[i - 1];
+    double gap = auto_nth(work, n - 1, (n - 1) / 2);
+    return fmax(gap, fmin((ds[n - 1] - ds[0]) / 24, HOUR));
 }
 
 static void fill(struct auto_grid *g, const struct seasonal *base, const double *y)
@@ -76,8 +78,7 @@ static void fill(struct auto_grid *g, const struct seasonal *base, const double 
     const struct seasonal_series *s = base->series;
     size_t n = base->rows;
     double phase = 0, bin = -INFINITY;
-    /* From the end on backwards: hours end where the history ends, so the last one is whole. */
-    double origin = s->ds[0] - floor(s->ds[0] / HOUR) * HOUR > 0 && g->step > HOUR ? s->ds[0] : 0;
+    double origin = g->step == HOUR ? 0 : s->ds[0];
     g->n = 0;
     for (size_t i = 0; i < n; i++) {
         double b = floor((s->ds[i] - origin) / g->step);
@@ -182,7 +183,6 @@ static int make(struct made *m, const struct seasonal *base, struct err *e)
     if (rc < 0) return rc;
     g->step = usual_step(base, g->t);
     fill(g, base, m->y);
-    if (g->n < 2) return err_set(e, -EINVAL, "all samples lie within one hour");
     rc = describe(&m->lines, s, g, false, g->y, e);
     bool positive = true;
     for (size_t i = 0; i < g->n; i++) positive = positive && g->y[i] > 0;

@@ -9,14 +9,14 @@ enum { WEEK = 168 }; /* hours */
 
 enum { PHIS = 4, FIRST_PROFILE = 2 * PHIS, FIRST_LOG = FIRST_PROFILE + 2 };
 
-/* Means of the rows of each hour (or longer, where rows are rarer), those that have rows. */
+/* Means of the rows of each hour (or longer, where rows are rarer), where there are rows. */
 struct auto_grid {
     const struct seasonal_series *series; /* whose clock counts */
     size_t n;
     double *t, *y, *cap, *low; /* (n) mean time and value; cap and low may be NULL */
     size_t *first;             /* (n + 1) the rows of bin i are first[i] to first[i + 1] */
     double phase;              /* usual place of t within its hour, seconds */
-    double step;               /* seconds, at least an hour */
+    double step;               /* seconds that a bin is long */
 };
 
 /* The forecasters, fitted to the first rows of a grid. */
@@ -51,6 +51,8 @@ void auto_core_free(struct auto_core *c);
  * its slope weighted by w. */
 int auto_core_predict(const struct auto_core *c, const struct seasonal_future *f, double *out,
                       double *trend, const double *w, struct err *e);
+/* The k-th smallest of x, from 0, which is left in another order. O(n). */
+double auto_nth(double *x, size_t n, size_t k);
 double auto_spread(const struct seasonal_auto *a, double ahead);
 double auto_quantile(const struct seasonal_auto *a, double p);
 
