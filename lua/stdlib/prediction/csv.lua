@@ -144,7 +144,10 @@ function csv.training(path, label, o)
   if numeric then wanted[#wanted + 1] = o.time end
   local m
   m, message = matrix.read_csv(path, { columns = wanted })
-  if not m then return nil, message end
+  if not m then
+    local is_text = not o.features and message:find('is no number', 1, true)
+    return nil, message .. (is_text and '; --features names the columns that are features' or '')
+  end
   local times
   if numeric then
     times = m:column(o.time)

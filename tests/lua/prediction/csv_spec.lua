@@ -44,7 +44,7 @@ describe('a CSV file of features', function()
     assert.matches('no column "wen"; did you mean "when"', wrong('y', { time = 'wen' }))
     assert.matches('"y" is the label and cannot be', wrong('y', { features = { 'y' } }))
     assert.matches('"when" is the time', wrong('y', { time = 'when', features = { 'when' } }))
-    assert.matches('x.csv:3:11: ', wrong('y', { time = 'when' }))
+    assert.matches('x.csv:3:11: .*%-%-features names the columns', wrong('y', { time = 'when' }))
     assert.matches('x.csv:3: "yesterday" is no time', select(2, csv.training(
       write 'when,cpu,y\n2026-01-01T00:00:00Z,1,0\nyesterday,1,1\n', 'y', { time = 'when' })))
     assert.matches('no feature beside the label', select(2, csv.training(write 'y\n1\n', 'y', {})))
