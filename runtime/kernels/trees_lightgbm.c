@@ -75,13 +75,13 @@ static size_t length(struct slice s) { return (size_t)(s.end - s.s); }
 
 static bool is(struct slice s, const char *word)
 {
-    return length(s) == strlen(word) && memcmp(s.s, word, length(s)) == 0;
+    return s.s != NULL && length(s) == strlen(word) && memcmp(s.s, word, length(s)) == 0;
 }
 
 /* Cuts "key=value" in two; a line without = is a key alone. */
 static struct slice cut(struct slice *line, char by)
 {
-    const char *stop = memchr(line->s, by, length(*line));
+    const char *stop = length(*line) > 0 ? memchr(line->s, by, length(*line)) : NULL;
     struct slice value = {stop != NULL ? stop + 1 : line->end, line->end};
     if (stop != NULL) line->end = stop;
     return value;
