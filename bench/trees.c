@@ -24,7 +24,7 @@ static const double lightgbm_one[] = {3875, 53900}, xgboost_one[] = {23400, 5340
 static double now(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); /* others work here too */
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -234,10 +234,14 @@ static void measure_loading(struct bench *b, const char *form, double goal, doub
     memcpy(copy, saved, len);
     b->json = copy;
     b->len = len;
+    double ours = least(ours_load, b, seconds, 1) * 1e3;
+    double theirs = least(theirs_load, b, seconds, 1) * 1e3;
     snprintf(name, sizeof name, "loading %s, 100 trees", form);
-    figure(name, least(ours_load, b, seconds, 1) * 1e3, "ms", goal);
+    figure(name, ours, "ms", 0);
     snprintf(name, sizeof name, "loading %s, 100 trees, XGBoost", form);
-    figure(name, least(theirs_load, b, seconds, 1) * 1e3, "ms", 0);
+    figure(name, theirs, "ms", 0);
+    snprintf(name, sizeof name, "loading %s, 100 trees / XGBoost", form);
+    figure(name, ours / theirs, "", goal);
     free(copy);
 }
 
@@ -248,7 +252,7 @@ static void measure_explaining(struct bench *b, double seconds)
     figure("TreeSHAP, 100 trees, 64 rows", ours, "us/row", 0);
     figure("TreeSHAP, 100 trees, one row", least(ours_explain_one, b, seconds, 1) * 1e6, "us", 0);
     figure("TreeSHAP, 100 trees, XGBoost", theirs, "us/row", 0);
-    figure("TreeSHAP, 100 trees, / XGBoost", ours / theirs, "", 1 / 12.);
+    figure("TreeSHAP, 100 trees / XGBoost", ours / theirs, "", 1 / 12.);
 }
 
 static void load_booster(struct bench *b)
@@ -279,6 +283,7 @@ int main(int argc, char **argv)
                       .wide = malloc(ROWS * FEATURES * sizeof(double)),
                       .out = malloc(ROWS * (FEATURES + 1) * sizeof(double))};
     float *y = malloc(ROWS * sizeof *y);
+    setenv("OMP_NUM_THREADS", "1", 1); /* threads that wait for each other would flatter us */
     if (!load_xgboost()) {
         puts("XGBoost's library is not installed\t-\t\t");
         return 0;
@@ -288,8 +293,8 @@ int main(int argc, char **argv)
         b.booster = train(b.x, y, trees, &b.data);
         load_booster(&b);
         if (trees == 100) {
-            measure_loading(&b, "json", 2, seconds);
-            measure_loading(&b, "ubj", 0.7, seconds);
+            measure_loading(&b, "json", 2 / 5.6, seconds); /* 2 ms where XGBoost takes 5.6 */
+            measure_loading(&b, "ubj", 0.7 / 0.75, seconds);
             measure_explaining(&b, seconds);
         }
         for (int portable = 0; portable < 2; portable++) {
