@@ -1,5 +1,5 @@
---- Trees: one row, many rows, TreeSHAP and loading beside XGBoost's C library (Debian's), in turns in
---- the same run: what bench/trees.c measures. AVX-512 has no code of its own.
+--- Trees: one row, many rows, TreeSHAP and loading beside XGBoost's C library (Debian's), in turns
+--- in the same run: what bench/trees.c measures. AVX-512 has no code of its own.
 local lib = require 'lib'
 local process = require 'perigee.process'
 

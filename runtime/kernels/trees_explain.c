@@ -194,6 +194,7 @@ static void explain_run(struct explanation *ex, size_t first, size_t last, const
 static void explain_paths(struct explanation *ex, const double *x, size_t n, double *out)
 {
     struct paths *p = &ex->p;
+    if (p->n_paths == 0) return; /* then there may be no array */
     qsort(p->paths, p->n_paths, sizeof *p->paths, fewer_steps);
     for (size_t first = 0, last; first < p->n_paths; first = last) {
         last = first;

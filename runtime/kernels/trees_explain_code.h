@@ -40,7 +40,7 @@ void EXPLAIN(const struct trees *t, const struct paths *p, size_t first, size_t 
             taken[i] = (~(masks)(*v <= steps[i].low) & (masks)(*v <= steps[i].high)) | nan;
             if (steps[i].turns > 0)
                 turns_taken(t, p, &steps[i], x + steps[i].feature * EXPLAIN_LANES,
-                            (int64_t *)work + i * EXPLAIN_LANES);
+                            (int64_t *)(void *)work + i * EXPLAIN_LANES);
             sum[i] = (lanes){0};
         }
         for (size_t q = 0; q < points; q++) {

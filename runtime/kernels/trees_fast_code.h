@@ -231,8 +231,8 @@ INLINE void any_tree(const struct trees_fast *f, const struct fast_tree *ft, con
                 const struct fast_split *s = &splits[i];
                 int left = s->left < 0 ? ~s->left : FOUND + s->left;
                 int right = s->right < 0 ? ~s->right : FOUND + s->right;
-                vector below =
-                    (vector)(ALL(s->at) > LOAD(bins + s->column * FAST_CHUNK + r + part));
+                vector at = ALL(s->at), bin = LOAD(bins + s->column * FAST_CHUNK + r + part);
+                vector below = (vector)(at > bin);
                 *(vector *)(void *)(work + (FOUND + i) * WIDTH) =
                     SELECT(below, LOAD(work + left * WIDTH), LOAD(work + right * WIDTH));
             }
