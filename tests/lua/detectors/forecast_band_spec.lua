@@ -47,13 +47,26 @@ describe('forecast_band', function()
 
   it('has a band as wide as it was told to', function()
     for _, width in ipairs { 0.5, 0.9 } do
-      local d = forecast_band { step = '15m', interval_width = width }
+      local d = forecast_band { step = '15m', interval_width = width, model = 'prophet' }
       local odd = 0
       for _, v in ipairs(d.judge_history(assert(d.fit(Y, DS)), Y, DS)) do
         odd = odd + (v.is_anomaly and 1 or 0)
       end
       assert.is_true(math.abs(odd / #Y - (1 - width)) < 0.13)
     end
+  end)
+
+  it('has a wider band where it was told to, calibrated on what was not learned from', function()
+    local y, ds = wave(12)
+    local before = math.huge
+    for _, width in ipairs { 0.5, 0.8, 0.99 } do
+      local d = forecast_band { step = '15m', interval_width = width }
+      local model, odd = assert(d.fit(Y, DS)), 0
+      for i = #Y + 1, #y do odd = odd + (d.judge(model, y[i], ds[i]).is_anomaly and 1 or 0) end
+      assert.is_true(odd < before)
+      before = odd
+    end
+    assert.is_true(before < 0.05 * (#y - #Y))
   end)
 
   it('counts one side alone where it is told to', function()

@@ -98,6 +98,20 @@ describe('a detector is told what is wrong with', function()
       .. 'history / step is 12 samples a series; at least 30 are needed',
     ['hour_of_week { timezone = "Mars/Olympus" }'] =
       'r.lua:2:1: signal "a": detector: hour_of_week: timezone: unknown time zone "Mars/Olympus"',
+    ['isolation_forest { contaminaton = 0.01 }'] =
+      'r.lua:2:31: signal "a": detector.contaminaton: isolation_forest: '
+      .. 'unknown option "contaminaton"; did you mean "contamination"?',
+    ['isolation_forest { features = "roling" }'] =
+      'r.lua:2:31: signal "a": detector.features: isolation_forest: '
+      .. 'unknown feature "roling"; did you mean "rolling"?',
+    ['isolation_forest { features = { "value", "sd_1" } }'] =
+      'r.lua:2:31: signal "a": detector.features: isolation_forest: '
+      .. 'unknown feature "sd_1"; did you mean "sd_1h"?',
+    ['isolation_forest { history = "1h" }'] = 'r.lua:2:1: signal "a": detector: '
+      .. 'history / step is 12 samples a series; at least 100 are needed',
+    ['forecast_band { interval_width = 1 }'] =
+      'r.lua:2:28: signal "a": detector.interval_width: forecast_band: '
+      .. 'expected a number above 0 and at most 0.9999, not 1',
     ['combine {}'] =
       'r.lua:2:1: signal "a": detector: combine: one of "all", "any" and "k_of" is needed',
     ['combine { any = {} }'] = 'r.lua:2:1: signal "a": detector: combine: "any" holds no detector',
