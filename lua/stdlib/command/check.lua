@@ -42,8 +42,7 @@ local function report(values, problems, warnings, counts)
     io.stderr:write(config.problem_text(p), '\n')
   end
   if #problems == 0 then
-    print(('%d rule files: %d signals, %d incidents, %d playbooks; nothing is wrong'):format(
-      counts.files, counts.signals, counts.incidents, counts.playbooks))
+    print(('%d rule files: %s; nothing is wrong'):format(counts.files, cli.counts_text(counts)))
   end
 end
 
@@ -79,7 +78,8 @@ return function(...)
     folder = (values.config or 'perigee.yaml'):match '^(.*)/[^/]*$' or '.' })
   table.move(errors, 1, #errors, #problems + 1, problems)
   report(values, problems, warnings, { files = #files, signals = size(rules.signals),
-    incidents = size(rules.incidents), playbooks = size(rules.playbooks) })
+    incidents = size(rules.incidents), playbooks = size(rules.playbooks),
+    forecasts = size(rules.forecasts), predictions = size(rules.predictions) })
   if bad_config then return cli.USAGE end
   return #problems > 0 and cli.NOT_AS_IT_SHOULD_BE or cli.DONE
 end

@@ -181,6 +181,18 @@ function cli.labels_text(labels)
   return table.concat(parts, ', ')
 end
 
+--- How many there are of each kind of declaration; of what few rules have, only where there is any.
+---@param counts { signals: integer, incidents: integer, playbooks: integer, forecasts?: integer,
+---   predictions?: integer }
+function cli.counts_text(counts)
+  local parts = { ('%d signals, %d incidents, %d playbooks'):format(counts.signals,
+    counts.incidents, counts.playbooks) }
+  for _, kind in ipairs { 'forecasts', 'predictions' } do
+    if (counts[kind] or 0) > 0 then parts[#parts + 1] = ('%d %s'):format(counts[kind], kind) end
+  end
+  return table.concat(parts, ', ')
+end
+
 --- "2026-11-22T17:18:00.000Z" without what nobody reads.
 function cli.time_text(t) return t and t:gsub('T', ' '):gsub('%.%d+Z$', 'Z') or '-' end
 

@@ -26,8 +26,9 @@ return function(...)
     { 'last reload', data.last_reload.outcome }, { 'source', data.source },
     { 'dry run', data.dry_run and 'on: actions are only told of' or 'off' },
     { 'kill switch', data.kill_switch and 'on: ' .. data.kill_switch or 'off' },
-    { 'rules', ('%d signals, %d incidents, %d playbooks in %d files'):format(data.signals,
-    data.incidents_declared, data.playbooks, data.rule_files) },
+    { 'rules', ('%s in %d files'):format(cli.counts_text { signals = data.signals,
+    incidents = data.incidents_declared, playbooks = data.playbooks, forecasts = data.forecasts,
+    predictions = data.predictions }, data.rule_files) },
     { 'now', ('%d active incidents, %d plans waiting for a decision'):format(data.incidents_active,
     data.approvals_pending) },
   }

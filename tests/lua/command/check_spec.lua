@@ -76,6 +76,13 @@ describe('perigee check', function()
     assert.same({ 'none.lua: cannot read none.lua: No such file or directory' }, lines)
   end)
 
+  it('counts forecasts where there are any', function()
+    write('a.lua', 'forecast "a" { query = "q" }')
+    local status, out = run 'a.lua'
+    assert.same({ 0, '1 rule files: 0 signals, 0 incidents, 0 playbooks, 1 forecasts; nothing is '
+      .. 'wrong\n' }, { status, out })
+  end)
+
   it('gives warnings, and ends with 0 all the same', function()
     write('a.lua', 'signal "a" { query = "q", detector = threshold { above = 1 },\n'
       .. '  labels = { x = "{{ $value }}" } }')
