@@ -18,7 +18,7 @@ local ALL = {
   'anomaly',
   'forecast_command',
   'seasonal',
-  'timers',,
+  'timers',
   'forecast_accuracy' }
 local only = arg[1]
 
