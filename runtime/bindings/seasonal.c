@@ -14,7 +14,7 @@
 #define TYPE "perigee.seasonal"
 
 /* What is shorter than a millisecond needs no thread. */
-enum { FIT_AT_ONCE = 4000, PREDICT_AT_ONCE = 700, SAMPLED_AT_ONCE = 20 };
+enum { FIT_AT_ONCE = 20000, NEWTON_AT_ONCE = 300, PREDICT_AT_ONCE = 700, SAMPLED_AT_ONCE = 20 };
 
 struct box {
     struct seasonal *m; /* NULL until fitted and once collected */
@@ -275,7 +275,9 @@ static int l_fit(lua_State *L)
     take_parts(L, job, 3);
     bind_level(L, 3, "cap", &job->cap, job->n);
     bind_level(L, 3, "floor", &job->floor, job->n);
-    return compute_start(L, job, job->n <= FIT_AT_ONCE && job->spec.growth != SEASONAL_LOGISTIC);
+    bool newton = job->spec.growth == SEASONAL_LOGISTIC;
+    for (size_t p = 0; p < job->n_parts; p++) newton = newton || job->parts[p].multiplicative;
+    return compute_start(L, job, job->n <= (newton ? NEWTON_AT_ONCE : FIT_AT_ONCE));
 }
 
 /* -- what was found -- */

@@ -102,32 +102,27 @@ static void swap(double *a, double *b)
     *b = c;
 }
 
-/* Orders x so that x[k] is where sorting would put it: Hoare's. */
+/* Orders x so that x[k] is where sorting would put it: Hoare's selection. n > 0. */
 static double nth(double *x, size_t n, size_t k)
 {
-    size_t low = 0, high = n - 1;
+    ptrdiff_t low = 0, high = (ptrdiff_t)n - 1, at = (ptrdiff_t)k;
     while (low < high) {
-        double pivot = x[low + (high - low) / 2];
-        size_t i = low, j = high;
-        for (;;) {
+        double pivot = x[at];
+        ptrdiff_t i = low, j = high;
+        while (i <= j) {
             while (x[i] < pivot) i++;
-            while (x[j] > pivot) j--;
-            if (i >= j) break;
-            swap(&x[i++], &x[j--]);
+            while (pivot < x[j]) j--;
+            if (i <= j) swap(&x[i++], &x[j--]);
         }
-        if (i == j && x[i] < pivot) j++;
-        if (k <= j && j < high)
-            high = j;
-        else if (k > j)
-            low = j + 1;
-        else
-            high--;
+        if (j < at) low = i;
+        if (at < i) high = j;
     }
     return x[k];
 }
 
 static double quantile(double *x, size_t n, double p) /* type 7 */
 {
+    if (n == 0) return NAN;
     double at = p * (double)(n - 1);
     size_t k = (size_t)at;
     double below = nth(x, n, k), above = INFINITY;
