@@ -267,7 +267,11 @@ local function recommend(r, o, zone)
   end
   local words = ('not projected to %s %s within %s'):format(below and 'fall to' or 'reach', limit,
     within)
-  if r.probability >= 0.1 then
+  if r.probability >= 0.5 then
+    return ('the forecast itself does not %s %s within %s, but with a probability of %s the series '
+      .. 'does: prepare for it'):format(below and 'fall to' or 'reach', limit, within,
+      percent_text(r.probability))
+  elseif r.probability >= 0.1 then
     return ('%s, but it does with a probability of %s: keep an eye on it'):format(words,
       percent_text(r.probability))
   end

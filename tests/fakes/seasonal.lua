@@ -47,7 +47,7 @@ function Model:time_to(threshold, horizon, options)
     local s = seconds * factor
     quantiles[q] = self.slope ~= 0 and towards and s <= horizon and s or nil
   end
-  return { first = reached and seconds or nil, probability = reached and 0.75 or 0.02,
+  return { first = reached and seconds or nil, probability = fake.probability or reached and 0.75 or 0.02,
     quantiles = quantiles }
 end
 
@@ -60,6 +60,7 @@ local before
 function fake.install()
   before, package.loaded.seasonal = package.loaded.seasonal, fake
   fake.fits, fake.failure, fake.daily, fake.step = {}, nil, nil, nil
+  fake.probability = nil
 end
 
 function fake.remove() package.loaded.seasonal = before end
