@@ -64,7 +64,8 @@ describe('a forecast', function()
   it('says how likely it is all the same', function()
     fake.probability = 0.22
     assert.equal('not projected to reach 500 within 7 days, but it does with a probability of '
-      .. '22 %: keep an eye on it', forecast(series(20, 100, 10), { threshold = 500 }).recommendation)
+      .. '22 %: keep an eye on it',
+      forecast(series(20, 100, 10), { threshold = 500 }).recommendation)
     fake.probability = 0.61
     assert.equal('the forecast itself does not reach 500 within 7 days, but with a probability of '
       .. '61 % the series does: prepare for it',
