@@ -19,7 +19,8 @@ local ALL = {
   'forecast_command',
   'seasonal',
   'timers',
-  'forecast_accuracy' }
+  'forecast_accuracy',
+}
 local only = arg[1]
 
 print(('load before: %s'):format((file.read '/proc/loadavg'):match '^%S+ %S+ %S+'))

@@ -199,11 +199,18 @@ static int core_fit(struct auto_core *c, const struct auto_grid *g, struct seaso
     if (rc == 0) rc = trend_end(c->line, g, n, &c->level, &c->slope, e);
     if (rc < 0) return rc;
     profile_fit(c->line_q, g, w->at, w->rest, n, 2, 1, w->fit);
-    for (int l = 0; l < 2; l++)
-        c->line_level[l] = level_of(g, w->at, w->rest, c->line_q, n, half_life[l]);
+    /* With the week's shape known, outliers that hid in the first fit's width show. */
     double median;
     for (size_t i = 0; i < n; i++) w->fit[i] = w->rest[i] - c->line_q[w->at[i]];
     robust(w->fit, n, w->scratch, &median, &c->noise);
+    for (size_t i = 0; i < n; i++) {
+        double by = fmin(fmax(w->fit[i], median - 4 * c->noise), median + 4 * c->noise) - w->fit[i];
+        w->rest[i] += by;
+        w->y[i] += by;
+    }
+    profile_fit(c->line_q, g, w->at, w->rest, n, 2, 1, w->fit);
+    for (int l = 0; l < 2; l++)
+        c->line_level[l] = level_of(g, w->at, w->rest, c->line_q, n, half_life[l]);
     for (int p = 0; p < 2; p++) {
         profile_fit(c->profile[p], g, w->at, w->y, n, 0.5, p == 0 ? 1 : 0.5, w->fit);
         c->profile_level[p] = level_of(g, w->at, w->y, c->profile[p], n, 24);

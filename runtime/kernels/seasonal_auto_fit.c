@@ -12,7 +12,7 @@
 static const double HOUR = 3600, DAY = 86400;
 
 enum {
-    FOLDS = 5,
+    FOLDS = 4,
     LEAST_BINS = 24,   /* with fewer there is no backtest */
     MOST_ERRORS = 8192 /* that are looked at for the bounds */
 };
@@ -20,7 +20,7 @@ static const double SHARPNESS = 10; /* weight = error to the power of minus this
 /* The weights were chosen on the errors that the bounds come from, which makes those too small. */
 static const double OPTIMISM = 1.1;
 /* Where each backtest begins, in reaches before the end. */
-static const double back[FOLDS] = {0.5, 1, 1.25, 1.5, 2};
+static const double back[FOLDS] = {0.5, 1, 1.5, 2};
 
 /* -- the grid -- */
 
