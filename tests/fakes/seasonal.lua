@@ -47,8 +47,8 @@ function Model:time_to(threshold, horizon, options)
     local s = seconds * factor
     quantiles[q] = self.slope ~= 0 and towards and s <= horizon and s or nil
   end
-  return { first = reached and seconds or nil, probability = fake.probability or reached and 0.75 or 0.02,
-    quantiles = quantiles }
+  return { first = reached and seconds or nil, quantiles = quantiles,
+    probability = fake.probability or reached and 0.75 or 0.02 }
 end
 
 function Model:drivers()
