@@ -131,11 +131,11 @@ static int read_head(struct reading *r)
     t->mean = unpack_u8(u) != 0;
     t->sigmoid = unpack_f64(u);
     unpack_f64s(u, t->base, t->groups);
+    if (t->single)
+        for (size_t g = 0; g < t->groups; g++) t->base[g] = (double)(float)t->base[g];
     bool fine = t->sigmoid > 0 && isfinite(t->sigmoid);
     for (size_t g = 0; g < t->groups; g++) fine = fine && isfinite(t->base[g]);
     if (!fine) return malformed(r, "a number is not finite");
-    if (t->single)
-        for (size_t g = 0; g < t->groups; g++) t->base[g] = (double)(float)t->base[g];
     rc = read_names(r);
     if (rc < 0) return rc;
     size_t len;
