@@ -338,8 +338,8 @@ local FUTURE <const> = {
 --- multiplicative_terms, and a column for each season, holiday and regressor }. Additive columns
 --- are in units of y, multiplicative ones are factors: yhat = trend * (1 + multiplicative_terms) +
 --- additive_terms. Bounds are the exact quantiles of Prophet's distribution for linear and flat
---- growth, those of simulated paths for logistic growth. With model = "auto" yhat, its bounds and the
---- trend are those of the corrected forecast; the other columns are Prophet's, for the picture.
+--- growth, those of simulated paths for logistic growth. With model = "auto" yhat, its bounds and
+--- the trend are those of the corrected forecast; the other columns are Prophet's, for the picture.
 ---@param ds number[]
 ---@param options? seasonal.FutureOptions
 ---@return table<string, number[]>
@@ -394,10 +394,10 @@ local REACH <const> = {
 }
 
 --- When values first reach a threshold: seconds after the last row. `first` is when yhat does, nil
---- if not within the horizon; `probability` is the share of simulated paths that do, `quantiles` when
---- 10, 50 and 90 % of all paths have. Paths are Prophet's: changes of slope go on as they were, and
---- each step carries the noise of a sample unless `noise` is false. Steps are the usual gap between
---- rows, 5,000 at most. Waits.
+--- if not within the horizon; `probability` is the share of simulated paths that do, `quantiles`
+--- when 10, 50 and 90 % of all paths have. Paths are Prophet's: changes of slope go on as they were,
+--- and each step carries the noise of a sample unless `noise` is false. Steps are the usual gap
+--- between rows, 5,000 at most. Waits.
 ---@param threshold number
 ---@param horizon_seconds number
 ---@param options? seasonal.ReachOptions

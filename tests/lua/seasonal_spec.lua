@@ -66,7 +66,8 @@ describe('seasonal.fit', function()
     local zone = assert(calendar.zone 'Europe/Berlin')
     -- Across the change to summer time: a daily shape that is exact by the clock on the wall.
     local ds, y = history(24 * 40, function(t)
-      return 10 + 3 * math.sin(2 * math.pi * (t + 55 * DAY + calendar.offset(t + 55 * DAY, zone)) / DAY)
+      local wall = t + 55 * DAY + calendar.offset(t + 55 * DAY, zone)
+      return 10 + 3 * math.sin(2 * math.pi * wall / DAY)
     end)
     for i in ipairs(ds) do ds[i] = ds[i] + 55 * DAY end
     local options = { seasonality = { daily = 2, weekly = false } }
@@ -142,7 +143,8 @@ describe('seasonal.fit', function()
     local ds, y = history(50)
     for words, options in pairs {
       ['did you mean "growth"'] = { growht = 'linear' },
-      ['"yhat" is the name'] = { seasonality = { { name = 'yhat', period = 1, fourier_order = 1 } } },
+      ['"yhat" is the name'] = {
+        seasonality = { { name = 'yhat', period = 1, fourier_order = 1 } } },
       ['unknown season'] = { seasonality = { monthly = true } },
       ['at most 200'] = { seasonality = { daily = 5000 } },
       ['unknown time zone'] = { timezone = 'Mars/Olympus' },

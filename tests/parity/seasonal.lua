@@ -92,7 +92,7 @@ local function distance(records, header, column, values, unit)
   local worst = 0
   for i, record in ipairs(records) do
     local d = math.abs(tonumber(record[header[column]]) - values[i]) / unit
-    if not (d <= worst) then worst = d end
+    if d > worst or d ~= d then worst = d end
   end
   return worst
 end
