@@ -396,8 +396,8 @@ local REACH <const> = {
 --- When values first reach a threshold: seconds after the last row. `first` is when yhat does, nil
 --- if not within the horizon; `probability` is the share of simulated paths that do, `quantiles`
 --- when 10, 50 and 90 % of all paths have. Paths are Prophet's: changes of slope go on as they
---- were, and each step carries the noise of a sample unless `noise` is false. Steps are the usual gap
---- between rows, 5,000 at most. Waits.
+--- were, and each step carries the noise of a sample unless `noise` is false. Steps are the usual
+--- gap between rows, 5,000 at most. Waits.
 ---@param threshold number
 ---@param horizon_seconds number
 ---@param options? seasonal.ReachOptions
