@@ -1,8 +1,8 @@
---- How good the forecasts of model = "auto" are beside Prophet's, on rolling origins: seven days ahead
---- from at most thirty, in hours, with 80 % intervals; and how well it tells when a threshold will be
---- reached, on made series whose level beneath the noise is known. Real Prophet (R) answers the same
---- questions in the same run; PROPHET_CACHE=FOLDER keeps its answers. A short run looks at a few
---- origins only, and holds nobody to goals.
+--- How good the forecasts of model = "auto" are beside Prophet's, on rolling origins: seven days
+--- ahead from at most thirty, in hours, with 80 % intervals; and how well it tells when a threshold
+--- will be reached, on made series whose level beneath the noise is known. Real Prophet (R) answers
+--- the same questions in the same run; PROPHET_CACHE=FOLDER keeps its answers. A short run looks at
+--- a few origins only, and holds nobody to goals.
 local clock = require 'perigee.clock'
 local file = require 'perigee.file'
 local lib = require 'lib'
@@ -15,9 +15,9 @@ local short = os.getenv 'BENCH_SHORT' == '1'
 
 -- -- the questions --------------------------------------------------------------------------------
 
-local all, real = {}, 0
+local all = {}
 for _, name in ipairs(series.REAL) do all[#all + 1] = series.load(name) end
-real = #all
+local real <const> = #all
 for _, name in ipairs(series.SYNTHETIC) do all[#all + 1] = series.load(name) end
 local shared = #all
 if shared == 0 then print '  the shared series are absent: made ones only, which have no goals' end
@@ -210,8 +210,8 @@ for _, job in ipairs(jobs) do
 end
 
 table.sort(seconds)
-lib.row('model = "auto", fit of at most 720 rows, fastest of all', ('%.1f'):format(seconds[1] * 1e3),
-  'ms')
+lib.row('model = "auto", fit of at most 720 rows, fastest of all',
+  ('%.1f'):format(seconds[1] * 1e3), 'ms')
 if not prophet then
   lib.row('Prophet (R)', 'not measured', '')
 else

@@ -1,6 +1,6 @@
 --- The series and rolling origins that the accuracy of a forecast is measured on. Real ones come
---- from ../shared/data/forecast where that is there; made ones come from here, seeded, with the level
---- that lies beneath the noise known.
+--- from ../shared/data/forecast where that is there; made ones come from here, seeded, with the
+--- level that lies beneath the noise known.
 local file = require 'perigee.file'
 
 local series = {}
@@ -74,7 +74,8 @@ end
 
 --- A day's shape: a wave with an afternoon peak, between -1 and about 1.
 local function wave(hour)
-  return 0.75 * math.cos(2 * math.pi * (hour - 15) / 24) + 0.25 * math.cos(4 * math.pi * (hour - 13) / 24)
+  return 0.75 * math.cos(2 * math.pi * (hour - 15) / 24)
+    + 0.25 * math.cos(4 * math.pi * (hour - 13) / 24)
 end
 
 local function weekday(hour) return (3 + hour // 24) % 7 end -- from Monday, as 2026-01-05 is one
@@ -85,7 +86,9 @@ local MADE = {
   { name = 'made_quota_fill', threshold = 90, sigma = 0.8,
     level = function(t, h) return 40 + 1.18 * t + 2.5 * wave(h % 24) end },
   { name = 'made_leak_then_restart', threshold = 80, sigma = 1.0,
-    level = function(t, h) return 35 + (t < 22 and 1.1 * t or 1.35 * (t - 14)) + 2 * wave(h % 24) end },
+    level = function(t, h)
+      return 35 + (t < 22 and 1.1 * t or 1.35 * (t - 14)) + 2 * wave(h % 24)
+    end },
   { name = 'made_two_steps', threshold = 75, sigma = 0.9,
     level = function(t, h)
       return 30 + (t >= 9 and 8 or 0) + (t >= 21 and 10 or 0) + 0.55 * t + 3 * wave(h % 24)
@@ -93,7 +96,7 @@ local MADE = {
   { name = 'made_office_hours', threshold = 88, sigma = 1.5,
     level = function(t, h)
       return 30 + 0.55 * t + (weekday(h) < 5 and 18 or 4) * math.max(0, wave(h % 24))
-    end, late = 16 },
+    end },
   { name = 'made_plateau', threshold = 85, sigma = 1.0,
     level = function(t, h) return 45 + 30 * (1 - math.exp(-t / 14)) + 2 * wave(h % 24) end },
   { name = 'made_calm_with_outages', threshold = 80, sigma = 1.2,
@@ -137,8 +140,8 @@ function series.load(name)
   return s
 end
 
---- `count` origins, evenly spread: at each at most 30 days of history, at least `least` of them, and
---- `ahead` days to come. An origin is the index of its last sample of history.
+--- `count` origins, evenly spread: at each at most 30 days of history, at least `least` of them,
+--- and `ahead` days to come. An origin is the index of its last sample of history.
 function series.origins(s, count, least, ahead)
   local first, last = s.ds[1] + least * DAY, s.ds[#s.ds] - ahead * DAY
   local out, i = {}, 1
@@ -169,8 +172,8 @@ function series.cut(s, origin, ahead)
 end
 
 --- Origins for breach times: every third day from the 14th on, as long as the level is still below
---- its threshold. `breach` is when the level first meets it, in days after the origin, nil for never
---- in what is known.
+--- its threshold. `breach` is when the level first meets it, in days after the origin, nil for
+--- never in what is known.
 function series.breaches(s)
   local out = {}
   for day = 14, 44, 3 do

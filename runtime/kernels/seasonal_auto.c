@@ -23,7 +23,7 @@ const char *seasonal_expert_name(int i)
 
 /* -- profiles of the hours of the week -- */
 
-static size_t cell(const struct auto_grid *g, double t)
+size_t auto_cell(const struct auto_grid *g, double t)
 {
     double hour = floor((seasonal_local(g->series, t) - g->phase) / HOUR + 0.5);
     return (size_t)(hour - floor(hour / WEEK) * WEEK);
@@ -193,7 +193,7 @@ static int core_fit(struct auto_core *c, const struct auto_grid *g, struct seaso
                     struct seasonal_series *logs, size_t n, struct work *w,
                     const atomic_bool *cancel, struct err *e)
 {
-    for (size_t i = 0; i < n; i++) w->at[i] = cell(g, g->t[i]);
+    for (size_t i = 0; i < n; i++) w->at[i] = auto_cell(g, g->t[i]);
     memcpy(w->y, g->y, n * sizeof *w->y);
     int rc = fit_without_outliers(&c->line, g, lines, n, w, true, cancel, e);
     if (rc == 0) rc = trend_end(c->line, g, n, &c->level, &c->slope, e);

@@ -337,7 +337,7 @@ static void guess(struct seasonal_auto *a)
         a->spread[b] = a->core.noise * sqrt(1 + (double)(b + 1));
     for (size_t q = 0; q < SEASONAL_LEVELS; q++) {
         double at = (double)q / (SEASONAL_LEVELS - 1) * 10;
-        size_t i = at < 9 ? (size_t)at : 9;
+        size_t i = (size_t)fmin(at, 9);
         a->quantile[q] = normal[i] + (at - (double)i) * (normal[i + 1] - normal[i]);
     }
 }
@@ -397,6 +397,27 @@ static int backtest(struct seasonal_auto *a, const struct made *m, const atomic_
     return rc;
 }
 
+/* By the values less the mean of their hour of the week, which a jump has no part in. */
+static int find_step(struct seasonal_auto *a, const struct auto_grid *g, struct err *e)
+{
+    double *x = malloc(3 * g->n * sizeof *x), mean = 0;
+    if (x == NULL) return err_set(e, -ENOMEM, "not enough memory");
+    for (size_t h = 0; h < WEEK; h++) mean += a->core.line_q[h] / WEEK;
+    struct seasonal_future f = {g->t, g->n, g->cap, g->low, NULL};
+    struct seasonal_forecast to = {.yhat = x, .trend = x + g->n};
+    int rc = seasonal_predict(a->core.line, &f, &to, NULL, e);
+    for (size_t i = 0; rc == 0 && i < g->n; i++) {
+        double week = a->core.line_q[auto_cell(g, g->t[i])] - mean;
+        x[i] = g->y[i] - (x[i] - x[g->n + i]) - week;
+    }
+    if (rc == 0) {
+        size_t at = auto_step(x, g->n, a->core.noise, x + g->n, &a->step);
+        a->step_ds = g->t[at];
+    }
+    free(x);
+    return rc;
+}
+
 int seasonal_auto_fit(struct seasonal_auto **out, const struct seasonal *base,
                       const atomic_bool *cancel, struct err *e)
 {
@@ -408,6 +429,7 @@ int seasonal_auto_fit(struct seasonal_auto **out, const struct seasonal *base,
     a->positive = true;
     for (size_t i = 0; i < base->rows; i++) a->positive &= base->series->y[i] >= 0;
     if (rc == 0) rc = auto_core_fit(&a->core, &m.g, m.lines, m.logs, m.g.n, cancel, e);
+    if (rc == 0) rc = find_step(a, &m.g, e);
     if (rc == 0) rc = backtest(a, &m, cancel, e);
     drop(&m);
     if (rc < 0) {

@@ -51,8 +51,13 @@ void auto_core_free(struct auto_core *c);
  * its slope weighted by w. */
 int auto_core_predict(const struct auto_core *c, const struct seasonal_future *f, double *out,
                       double *trend, const double *w, struct err *e);
+/* The hour of the week of a bin. */
+size_t auto_cell(const struct auto_grid *g, double t);
 /* The k-th smallest of x, from 0, which is left in another order. O(n). */
 double auto_nth(double *x, size_t n, size_t k);
+/* The bin where the last lasting jump of x, without its seasons, began, and its size; 0 and 0 where
+ * there is none. work: (2 n). */
+size_t auto_step(const double *x, size_t n, double noise, double *work, double *size);
 double auto_spread(const struct seasonal_auto *a, double ahead);
 double auto_quantile(const struct seasonal_auto *a, double p);
 

@@ -129,6 +129,8 @@ TEST(a_new_level_is_the_level_of_the_forecast)
     forecast(a, s.ds + 720, 168, out);
     for (size_t i = 0; i < 168; i++) mean += (out[i] - office(s.ds[720 + i])) / 168;
     assert_true(mean > 25 && mean < 75);
+    struct seasonal_drivers d = seasonal_auto_drivers(a);
+    assert_true(fabs(d.step - 50) < 8 && fabs(d.step_ds - s.ds[640]) <= 6 * 3600);
     seasonal_auto_free(a);
 }
 
@@ -144,6 +146,21 @@ TEST(what_was_never_negative_is_not_forecast_below_nothing)
     forecast(a, ds, 400, out);
     for (size_t i = 0; i < 1200; i++) assert_true(out[i] >= 0);
     seasonal_auto_free(a);
+}
+
+TEST(slopes_noise_and_outages_that_ended_are_no_steps)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        struct made s;
+        make(&s, 720, 2, 20 + (uint64_t)kind);
+        for (size_t i = 0; i < 720; i++) {
+            if (kind == 1) s.y[i] += 0.1 * (double)i;
+            if (kind == 2 && i >= 500 && i < 510) s.y[i] = 0;
+        }
+        struct seasonal_auto *a = auto_of(s.ds, s.y, 720);
+        assert_true(seasonal_auto_drivers(a).step == 0);
+        seasonal_auto_free(a);
+    }
 }
 
 TEST(the_same_history_gives_the_same_forecast)
@@ -265,6 +282,7 @@ int main(void)
         cmocka_unit_test(an_outage_in_the_history_moves_little),
         cmocka_unit_test(a_new_level_is_the_level_of_the_forecast),
         cmocka_unit_test(what_was_never_negative_is_not_forecast_below_nothing),
+        cmocka_unit_test(slopes_noise_and_outages_that_ended_are_no_steps),
         cmocka_unit_test(the_same_history_gives_the_same_forecast),
         cmocka_unit_test(any_history_has_a_finite_answer),
         cmocka_unit_test(time_to_is_what_drawn_paths_say),
