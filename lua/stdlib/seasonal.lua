@@ -467,7 +467,7 @@ end
 --- `weekly` are from peak to trough in units of y, 0 where there is none. With model = "auto" also
 --- `step`, the last lasting change of level, { ds, size }, where there was one, `error`, the mean
 --- absolute error of the backtests, and `weights`, what each forecaster counts.
----@return { trend: number, daily: number, weekly: number, step?: { ds: number, size: number } }
+---@return { trend: number, daily: number, weekly: number, step?: table }
 function Model:drivers()
   if self.auto then return self.auto:drivers() end
   local last, zero = self.start + self.t_scale, {}
