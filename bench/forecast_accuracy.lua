@@ -171,7 +171,8 @@ local function report_breaches(rows)
     better = ours.error < theirs.error and ours.false_alarms <= theirs.false_alarms
       and ours.misses <= theirs.misses
   end
-  lib.row('  median of time_to', show(ours), '', not short and 'errors and false alarms below, misses not above' or nil, better)
+  local goal = not short and 'error and false alarms below, misses not above' or nil
+  lib.row('  median of time_to', show(ours), '', goal, better)
   lib.row('  Prophet, median path', show(theirs), '')
   lib.row('  Prophet, yhat', show(yhat), '')
 end
