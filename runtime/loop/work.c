@@ -20,7 +20,7 @@ struct work {
 static void step_back(void)
 {
     static _Thread_local bool stepped_back;
-    if (!stepped_back) (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 5); /* lower is allowed */
+    if (!stepped_back) (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 10); /* lower is allowed */
     stepped_back = true;
 }
 
