@@ -61,6 +61,12 @@ end
 
 local function is_matrix(v) return type(v) == 'userdata' end
 
+--- Bytes or a path, or an error that blames whoever called.
+local function text(what, v)
+  if type(v) == 'string' then return v end
+  error(('gradient_boosting.%s: %s'):format(what, check.expected('a string', v)), 3)
+end
+
 local function as_matrix(what, X, names, level)
   if is_matrix(X) then return X end
   if type(X) ~= 'table' then
@@ -137,6 +143,9 @@ end
 ---@return gradient_boosting.Explanation? explanation
 ---@return string? message
 function Model:explain(row)
+  if type(row) ~= 'table' and not (is_matrix(row) and row.rows > 0) then
+    error('explain: ' .. check.expected('the values of a row, or a matrix of one', row), 2)
+  end
   local rows, message = explain(self, is_matrix(row) and row:slice(1, 1) or { row })
   return rows and rows[1], message
 end
@@ -165,9 +174,11 @@ function Model:serialize() return cores[self]:pack() end
 ---@param path string
 ---@return boolean? ok
 ---@return string? message
-function Model:save(path) return file.write(path, self:serialize()) end
+function Model:save(path) return file.write(text('save', path), self:serialize()) end
 
 -- -- options --------------------------------------------------------------------------------------
+
+local WEIGHT = check.number(nil, { min = 1e-6, max = 1e6 }) -- what derivatives in floats bear
 
 local function each_weight(v)
   if v == 'balanced' then return end
@@ -176,9 +187,8 @@ local function each_weight(v)
     if key ~= 0 and key ~= 1 then
       return ('there is no class %s; the classes are 0 and 1'):format(tostring(key))
     end
-    if type(weight) ~= 'number' or not (weight > 0 and weight < math.huge) then
-      return check.expected('a weight above 0', weight)
-    end
+    local message = WEIGHT.test(weight)
+    if message then return message end
   end
 end
 
@@ -267,9 +277,21 @@ end
 local function labels(y)
   if is_matrix(y) and y.columns == 1 then return y:column(1) end
   if type(y) ~= 'table' then
-    error(('gradient_boosting.fit: %s'):format(check.expected('an array of labels, 0 or 1', y)), 3)
+    error(('gradient_boosting.fit: %s'):format(is_matrix(y)
+      and ('%d columns of labels; expected one'):format(y.columns)
+      or check.expected('an array of labels, 0 or 1', y)), 3)
   end
   return y
+end
+
+--- The kernel's training. A label that is no number is found where labels are copied, and is the
+--- caller's fault: to look for it here would hold up the loop where there are millions.
+local function trained(m, outcomes, o, progress)
+  local ok, handle, train_score, validation_score = pcall(core.fit, m, outcomes, o, progress)
+  if ok then return handle, train_score, validation_score end
+  local what = type(handle) == 'string' and handle:match '^value (%d+ is an? .+); expected'
+  error(what and ('gradient_boosting.fit: label %s; expected 0 or 1'):format(what) or handle,
+    what and 3 or 0)
 end
 
 --- Tells how far it is until it is closed.
@@ -326,9 +348,9 @@ function gradient_boosting.fit(X, y, options, on_progress)
   if on_progress then
     local progress = core.progress()
     local _watching <close> = watch(progress, o.n_estimators, on_progress)
-    handle, train_score, validation_score = core.fit(m, outcomes, o, progress)
+    handle, train_score, validation_score = trained(m, outcomes, o, progress)
   else
-    handle, train_score, validation_score = core.fit(m, outcomes, o)
+    handle, train_score, validation_score = trained(m, outcomes, o)
   end
   if not handle then return nil, train_score end
   local model = new(handle)
@@ -344,7 +366,7 @@ end
 ---@return gradient_boosting.Model? model
 ---@return string? message
 function gradient_boosting.load(path)
-  local handle, message = core.load(path)
+  local handle, message = core.load(text('load', path))
   if not handle then return nil, message end
   return new(handle)
 end
@@ -354,7 +376,7 @@ end
 ---@return gradient_boosting.Model? model
 ---@return string? message
 function gradient_boosting.deserialize(bytes)
-  local handle, message = core.unpack(bytes)
+  local handle, message = core.unpack(text('deserialize', bytes))
   if not handle then return nil, message end
   return new(handle)
 end

@@ -25,6 +25,7 @@ enum {
     BOOST_MOST_DEPTH = 16,
     BOOST_MOST_TREES = 100000,
     BOOST_MOST_CATEGORY = 65535,
+    BOOST_MOST_WEIGHT = 1000000, /* and the least is 1 over it: floats have room for both */
 };
 
 struct boost_options {
@@ -38,7 +39,7 @@ struct boost_options {
     double subsample;        /* share of the rows that each tree sees, in (0, 1] */
     double colsample;        /* share of the features that each tree sees, in (0, 1] */
     unsigned max_bins;       /* of one feature, that of missing values among them; 2 to 255 */
-    double weight[2];        /* of rows labelled 0 and 1; above 0 */
+    double weight[2];        /* of rows labelled 0 and 1; up to BOOST_MOST_WEIGHT */
     bool balanced;           /* instead: n / (2 n0) and n / (2 n1) */
     /* The last share of the rows, which is the latest where rows are in order of time, is not
      * trained on but watched; in [0, 1). */

@@ -38,6 +38,7 @@ static int check_labels(const struct matrix *X, const double *y, size_t n_train,
     if (X->rows > BOOST_MOST_ROWS)
         return err_set(e, -EINVAL, "%zu rows; %d at most", X->rows, BOOST_MOST_ROWS);
     for (size_t i = 0; i < X->rows; i++) {
+        if (isnan(y[i])) return err_set(e, -EINVAL, "label %zu is missing; expected 0 or 1", i + 1);
         if (y[i] != 0 && y[i] != 1)
             return err_set(e, -EINVAL, "label %zu is %g; expected 0 or 1", i + 1, y[i]);
         if (i < n_train) yes += y[i] == 1;
@@ -48,6 +49,9 @@ static int check_labels(const struct matrix *X, const double *y, size_t n_train,
         return err_set(e, -EINVAL,
                        "only %zu rows to learn from; with at least %u in each leaf %zu are needed",
                        n_train, o->min_samples_leaf, least > 2 ? least : 2);
+    if (o->validation_fraction > 0 && n_train == X->rows)
+        return err_set(e, -EINVAL, "a validation_fraction of %g leaves none of %zu rows to watch",
+                       o->validation_fraction, X->rows);
     if (yes == 0 || yes == n_train)
         return err_set(e, -EINVAL, "all labels%s are %d; there must be some of each", rest,
                        yes > 0);
@@ -61,8 +65,7 @@ double boost_weigh(const double *y, size_t n, const struct boost_options *o, dou
     double n0 = (double)(n - yes), n1 = (double)yes;
     weight[0] = o->balanced ? (double)n / (2 * n0) : o->weight[0];
     weight[1] = o->balanced ? (double)n / (2 * n1) : o->weight[1];
-    double p = weight[1] * n1 / (weight[0] * n0 + weight[1] * n1);
-    return log(p / (1 - p));
+    return log(weight[1] * n1 / (weight[0] * n0));
 }
 
 /* -- a tree more -- */

@@ -203,6 +203,14 @@ describe('gradient_boosting', function()
       assert.matches(here .. 'early_stopping_rounds needs', wrong { early_stopping_rounds = 3 })
       assert.matches(here .. 'monotone: split = "exact"',
         wrong { split = 'exact', monotone = { [1] = 1 } })
+      assert.matches(here .. 'class_weight: expected a number of at least 1e%-06',
+        wrong { class_weight = { [1] = 1e300 } })
+      local strange = { table.unpack(y) }
+      strange[5] = true
+      assert.matches(here .. 'label 5 is a boolean; expected 0 or 1',
+        raised(function() return (gradient_boosting.fit(X, strange)) end))
+      assert.matches(here .. '2 columns of labels; expected one',
+        raised(function() return (gradient_boosting.fit(X, matrix.from_columns { y, y })) end))
       assert.matches(here .. '2 labels for 1500 rows',
         raised(function() return (gradient_boosting.fit(X, { 0, 1 })) end))
       assert.matches(here .. 'expected a matrix or an array of rows',
@@ -241,6 +249,10 @@ describe('gradient_boosting', function()
       local all = assert(model:explain_all { X[1], X[2] })
       assert.same(model:explain(X[2]), all[2])
       assert.same(model:explain(X[1]), model:explain(matrix.from_rows({ X[1] }, NAMES)))
+      assert.matches('gradient_boosting_spec%.lua:%d+: explain: expected the values of a row',
+        raised(function() return (model:explain()) end))
+      assert.matches('gradient_boosting_spec%.lua:%d+: explain: expected the values of a row',
+        raised(function() return (model:explain(matrix.from_rows(X, NAMES):slice(1, 0))) end))
     end)
 
     it('is kept with its names, scores and note', function()
@@ -273,6 +285,13 @@ describe('gradient_boosting', function()
       local m, message = gradient_boosting.load '/nowhere/at/all'
       assert.is_nil(m)
       assert.matches('cannot read /nowhere/at/all', message)
+      for what, f in pairs { load = gradient_boosting.load,
+        deserialize = gradient_boosting.deserialize } do
+        assert.matches('gradient_boosting_spec%.lua:%d+: gradient_boosting%.' .. what
+          .. ': expected a string', raised(function() return (f()) end))
+      end
+      assert.matches('gradient_boosting_spec%.lua:%d+: gradient_boosting%.save: expected a string',
+        raised(function() return (model:save()) end))
     end)
   end)
 end)

@@ -515,6 +515,29 @@ TEST(weights_move_the_base_rate)
     drop(data);
 }
 
+TEST(the_most_unequal_weights_leave_every_number_finite)
+{
+    struct data data = make(2000, 2, 0, 23);
+    for (unsigned k = 0; k < 4; k++) {
+        struct boost_options o = defaults;
+        o.split = k / 2 ? BOOST_EXACT : BOOST_HISTOGRAM;
+        o.n_estimators = 20;
+        o.learning_rate = 1;
+        o.weight[k % 2] = BOOST_MOST_WEIGHT;
+        o.weight[1 - k % 2] = 1.0 / BOOST_MOST_WEIGHT;
+        struct boost_fitted f = fit(data, &o);
+        double out[1];
+        assert_true(isfinite(f.trees->base[0]));
+        for (size_t i = 0; i < f.n_scores; i++) assert_true(isfinite(f.train_score[i]));
+        for (size_t i = 0; i < 2000; i += 100) {
+            assert_int_equal(trees_predict(f.trees, data.X->x + 2 * i, 1, 1, NULL, out), 0);
+            assert_true(isfinite(out[0]));
+        }
+        boost_fitted_free(&f);
+    }
+    drop(data);
+}
+
 TEST(columns_without_anything_to_tell_leave_the_base_rate)
 {
     struct data data = make(500, 3, 0, 18);
@@ -551,7 +574,7 @@ TEST(data_that_nothing_can_be_learned_from_is_refused_in_words)
     data.y[7] = 2;
     refused(data, &o, "label 8 is 2");
     data.y[7] = NAN;
-    refused(data, &o, "label 8 is");
+    refused(data, &o, "label 8 is missing");
     data.y[7] = keep;
     data.X->x[9] = INFINITY;
     refused(data, &o, "row 5, column \"cpu\": infinite");
@@ -569,6 +592,8 @@ TEST(data_that_nothing_can_be_learned_from_is_refused_in_words)
     for (size_t i = 0; i < 100; i++) data.y[i] = i >= 90;
     o.validation_fraction = 0.2;
     refused(data, &o, "all labels of those that are not kept for validation are 0");
+    o.validation_fraction = 0.001;
+    refused(data, &o, "a validation_fraction of 0.001 leaves none of 100 rows to watch");
     drop(data);
 }
 
@@ -676,6 +701,7 @@ int main(void)
         CHECK(categories_are_split_by_what_they_are_not_by_their_order),
         CHECK(the_bias_of_an_explanation_is_the_mean_margin_of_the_rows_trained_on),
         CHECK(weights_move_the_base_rate),
+        CHECK(the_most_unequal_weights_leave_every_number_finite),
         CHECK(columns_without_anything_to_tell_leave_the_base_rate),
         CHECK(data_that_nothing_can_be_learned_from_is_refused_in_words),
         CHECK(what_is_cancelled_ends),
