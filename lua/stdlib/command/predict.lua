@@ -42,22 +42,29 @@ local function usage(message)
   return nil, cli.USAGE
 end
 
-local function defaults_of(values, def)
-  local out = {}
+local function defaults_of(values, def, loaded)
+  local out, has = {}, {}
+  for _, name in ipairs(loaded.features) do has[name] = true end
   for name, v in pairs(def and def.defaults or {}) do out[name] = v end
   for _, part in ipairs(queries.list(values.defaults or '')) do
     local name, text = part:match '^(.-)=(.*)$'
-    if not tonumber(text) then
+    local number = tonumber(text)
+    if not number or number - number ~= 0 then
       return usage(('--defaults: expected FEATURE=NUMBER, not "%s"'):format(part))
     end
-    out[name] = tonumber(text)
+    if not has[name] then
+      local near = check.nearest(name, loaded.features)
+      return usage(('--defaults: the model has no feature "%s"%s'):format(name,
+        near and ('; did you mean "%s"?'):format(near) or ''))
+    end
+    out[name] = number
   end
   return out
 end
 
 --- The rows of a file in the model's order, and the features that it lacks.
 local function from_file(values, loaded)
-  for _, name in ipairs { 'url', 'config', 'features', 'rules', 'group-by' } do
+  for _, name in ipairs { 'url', 'config', 'features', 'prediction', 'rules', 'group-by' } do
     if values[name] then return usage(('--%s has no use with --data'):format(name)) end
   end
   local m, missing
@@ -69,9 +76,7 @@ local function from_file(values, loaded)
       return usage(('%s has %d columns; the model takes %d, in its order'):format(values.data,
         m.columns, #loaded.features))
     end
-    local first = {}
-    for j = 1, #loaded.features do first[j] = j end
-    return { X = matrix.from_rows(m:select(first):to_rows(), loaded.features), missing = {} }
+    return { X = model_file.complete(loaded, m), missing = {} }
   end
   m, missing = csv.rows(values.data, loaded.features)
   if not m then return usage(missing) end
@@ -215,11 +220,11 @@ return function(...)
   local levels, defaults
   levels, status = levels_of(values, def)
   if not levels then return status end
-  defaults, status = defaults_of(values, def)
-  if not defaults then return status end
   local loaded
   loaded, message = model_file.load(path, def and def.order)
   if not loaded then return select(2, usage(message)) end
+  defaults, status = defaults_of(values, def, loaded)
+  if not defaults then return status end
   if loaded.is_unnamed then
     cli.error(('warning: %s does not name its features: columns are taken in its order'):format(
       path))

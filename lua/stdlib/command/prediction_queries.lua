@@ -95,7 +95,7 @@ end
 ---@return integer? status
 function queries.wanted(values)
   if (values.prediction ~= nil) == (values.features ~= nil) then
-    return usage 'which features? --features FILE.yaml, or --prediction NAME'
+    return usage 'which features? --features FILE.yaml or --prediction NAME, or --data FILE.csv'
   end
   local found, status = (values.prediction and from_rules or function(v)
     return from_yaml(v.features)

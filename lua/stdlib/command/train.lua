@@ -84,6 +84,14 @@ local LIMITS = {
   seed = { min = 0, integer = true },
 }
 
+--- Why a file cannot be written there, as far as one can tell before the long work; or nil.
+local function unwritable(path)
+  local folder = path:match '^(.*/)[^/]*$' or '.'
+  local parent, there = file.stat(folder), file.stat(path)
+  if not parent or parent.type ~= 'folder' then return 'there is no folder ' .. folder end
+  if there and there.type ~= 'file' then return 'it is no regular file' end
+end
+
 --- What the options say of training.
 local function settings(values)
   local o = { standardize = values.standardize, refit = not values['no-refit'],
@@ -121,7 +129,7 @@ end
 
 local function from_source(values, o, progress)
   if values.label or values.time then return usage '--label and --time belong to --data' end
-  if not values.alert then return usage '--alert NAME is missing: which alert is the failure?' end
+  if not values.alert then return usage '--alert NAME is missing: which alert is the failure? (--data FILE.csv: of a file)' end
   local range, step, status, wanted, client
   range, status = series.duration(values, 'history', '30d')
   if not range then return nil, status end
@@ -171,6 +179,10 @@ return function(...)
   if not values then return status end
   log.setup('warn', false)
   if not values.out then return select(2, usage '--out MODEL is missing: where to?') end
+  for _, path in ipairs { values.out, values.plot } do
+    local why = unwritable(path)
+    if why then return select(2, usage(('cannot write %s: %s'):format(cli.plain(path), why))) end
+  end
   local o
   o, status = settings(values)
   if not o then return status end

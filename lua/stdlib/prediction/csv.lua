@@ -1,6 +1,7 @@
 --- CSV files with a column a feature: which columns there are, and the rows as a matrix.
 local check = require 'check'
 local matrix = require 'matrix'
+local series_file = require 'series_file'
 
 local csv = {}
 
@@ -48,34 +49,13 @@ function csv.find(path, names, name)
       or '')
 end
 
--- -- times ----------------------------------------------------------------------------------------
+-- -- times --------------------------------------------------------------------------------------
 
---- Days from 1970-01-01 to a date of the Gregorian calendar.
-local function days(year, month, day)
-  local y = month <= 2 and year - 1 or year
-  local era = y // 400
-  local of_era = y - era * 400
-  local of_year = (153 * (month + (month > 2 and -3 or 9)) + 2) // 5 + day - 1
-  return era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
-end
-
---- Unix seconds of RFC 3339, of "YYYY-MM-DD HH:MM:SS" in UTC, or a number; nil of anything else.
+--- Unix seconds of RFC 3339, of "YYYY-MM-DD HH:MM:SS" in UTC, or any number, which need be no time
+--- for rows to have an order; nil of anything else.
 ---@param text string
 ---@return number?
-function csv.time(text)
-  local number = tonumber(text)
-  if number then return number end
-  local y, mo, d, h, mi, s, zone =
-    text:match '^(%d%d%d%d)%-(%d%d)%-(%d%d)[T ](%d%d):(%d%d):(%d%d%.?%d*)(.*)$'
-  if not y then return nil end
-  local t = days(tonumber(y), tonumber(mo), tonumber(d)) * 86400 + tonumber(h) * 3600
-    + tonumber(mi) * 60 + tonumber(s)
-  if zone == '' or zone == 'Z' or zone == 'z' then return t end
-  local sign, zh, zm = zone:match '^([+-])(%d%d):(%d%d)$'
-  if not sign then return nil end
-  local offset = tonumber(zh) * 3600 + tonumber(zm) * 60
-  return sign == '+' and t - offset or t + offset
-end
+function csv.time(text) return tonumber(text) or series_file.time(text) end
 
 --- The times of a column that holds no numbers. Records lie on one line each.
 local function read_times(path, column)
@@ -95,12 +75,15 @@ local function read_times(path, column)
   return out
 end
 
---- Whether the first record holds a number there.
+--- Whether the first record that has a field there has a number.
 local function is_numeric(path, column)
   local f <close> = io.open(path, 'r')
-  local _, line = f and f:read 'l', f and f:read 'l'
-  local text = line and fields(line)[column] or ''
-  return text == '' or tonumber(text) ~= nil
+  local _ = f and f:read 'l'
+  for line in f and f:lines() or function() end do
+    local text = fields(line)[column] or ''
+    if text ~= '' then return tonumber(text) ~= nil end
+  end
+  return true
 end
 
 -- -- rows -----------------------------------------------------------------------------------------
@@ -109,6 +92,29 @@ end
 ---@field X matrix.Matrix
 ---@field y number[]
 ---@field times? number[]
+
+--- All columns but the label and the time; nil and words where one has no name, as the numbers of
+--- the rows that some programs write into the first column.
+local function all_features(path, names, label, time)
+  local out = {}
+  for i, name in ipairs(names) do
+    if name == '' then
+      return nil, ('%s:1: column %d has no name; --features names the columns that are features')
+        :format(path, i)
+    end
+    if name ~= label and name ~= time then out[#out + 1] = name end
+  end
+  return out
+end
+
+--- Whether a message of the reader is of the text in one of these columns.
+local function is_text_of(message, names)
+  local column = message:match 'column "(.*)": ".*" is no number'
+  for _, name in ipairs(names) do
+    if name == column then return true end
+  end
+  return false
+end
 
 --- What is trained on.
 ---@param path string
@@ -128,10 +134,8 @@ function csv.training(path, label, o)
   end
   local features = o.features
   if not features then
-    features = {}
-    for _, name in ipairs(names) do
-      if name ~= label and name ~= o.time then features[#features + 1] = name end
-    end
+    features, message = all_features(path, names, label, o.time)
+    if not features then return nil, message end
   end
   for _, name in ipairs(features) do
     if name == label or name == o.time then
@@ -145,8 +149,8 @@ function csv.training(path, label, o)
   local m
   m, message = matrix.read_csv(path, { columns = wanted })
   if not m then
-    local is_text = not o.features and message:find('is no number', 1, true)
-    return nil, message .. (is_text and '; --features names the columns that are features' or '')
+    local others = not o.features and is_text_of(message, features)
+    return nil, message .. (others and '; --features names the columns that are features' or '')
   end
   local times
   if numeric then

@@ -1,5 +1,6 @@
 --- What in the data makes a model worse, or its report too good. Pure: from rows to warnings.
 local measures = require 'measures'
+local prediction = require 'prediction'
 
 local inspect = {}
 
@@ -136,8 +137,9 @@ function inspect.split(train, test)
     out[#out + 1] = warning('few_failures_held_out', ('the rows held out have only %d failures: '
       .. 'the report is a guess (a larger --test-share, or more history)'):format(failures))
   elseif now > CHANGED * before or now * CHANGED < before then
-    out[#out + 1] = warning('unbalanced_split', ('failures are %.2g %% of the rows held out and '
-      .. '%.2g %% of those before: the two parts are not alike'):format(100 * now, 100 * before))
+    out[#out + 1] = warning('unbalanced_split', ('failures are %s of the rows held out and '
+      .. '%s of those before: the two parts are not alike'):format(prediction.percent(now),
+      prediction.percent(before)))
   end
   return out
 end

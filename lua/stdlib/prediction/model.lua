@@ -142,16 +142,25 @@ function model_file.predict(loaded, X, o, f)
   return true
 end
 
---- Rows with the model's features in its order, from a matrix that has some of them by name.
+--- What is known of a column: an infinite value is a missing one, as it is where one learns.
+local function finite(values)
+  for i, v in ipairs(values) do
+    if v - v ~= 0 then values[i] = false end
+  end
+  return values
+end
+
+--- Rows with the model's features in its order, from a matrix that has some of them by name, or all
+--- of them by place where the model does not name them.
 ---@param loaded model.Loaded
 ---@param m matrix.Matrix
 ---@return matrix.Matrix
 function model_file.complete(loaded, m)
   local at, columns, nothing = {}, {}, {}
-  for j, name in ipairs(m.names) do at[name] = j end
+  for j, name in ipairs(loaded.is_unnamed and loaded.features or m.names) do at[name] = j end
   for i = 1, m.rows do nothing[i] = false end
   for j, name in ipairs(loaded.features) do
-    columns[j] = at[name] and m:column(at[name]) or nothing
+    columns[j] = at[name] and finite(m:column(at[name])) or nothing
   end
   return matrix.from_columns(columns, loaded.features)
 end

@@ -74,12 +74,12 @@ local function pick(data, which)
     times = pick_list(data.times, which), runs = pick_list(data.runs, which) }
 end
 
---- The rows whose outcome is known, in order of time.
+--- The rows whose outcome is known, in order of time. An infinite time is none.
 local function in_order(data, warnings)
   local which, unknown = {}, 0
   for i, y in ipairs(data.y) do
     local t = data.times and data.times[i] or 0
-    if y == y and t == t then which[#which + 1] = i else unknown = unknown + 1 end
+    if y == y and t - t == 0 then which[#which + 1] = i else unknown = unknown + 1 end
   end
   if unknown > 0 then
     warnings[#warnings + 1] = { code = 'unknown_outcomes',
@@ -350,6 +350,9 @@ function train.run(given, o, tell)
   append(warnings, inspect.columns(data.X, data.y, ordered))
   local part, test = split(data, o)
   append(warnings, inspect.split(part, test))
+  if #test.y == 0 then
+    return nil, 'no row is held out: the last rows are all of one time (--split random)'
+  end
   message = wrong_rows(part)
   if message then return nil, 'of the training part: ' .. message end
 
@@ -363,7 +366,7 @@ function train.run(given, o, tell)
   if not model then return nil, message end
   local evaluation
   evaluation, message = evaluate(model, test, o)
-  if not evaluation then return nil, message or 'no row is held out' end
+  if not evaluation then return nil, message end
   warn_of_model(evaluation, o, warnings)
   if o.refit ~= false then
     tell 'training on all rows'

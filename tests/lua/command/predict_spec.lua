@@ -80,6 +80,14 @@ describe('perigee predict', function()
       'high=0.05,medium=0.01').status)
   end)
 
+  it('takes infinite values as missing', function()
+    local other = write ('cpu_usage,memory_usage,error_rate,thread_count\n'
+      .. 'inf,80,0.09,1e999\n,80,0.09,\n')
+    local d = support.document(run('--data', other, '--json'))
+    assert.same({ 'cpu_usage', 'thread_count' }, d.rows[1].missing)
+    assert.same(d.rows[2], d.rows[1])
+  end)
+
   it('fills what is missing as it is told', function()
     local other = write 'cpu_usage,memory_usage,error_rate\n50,80,0.09\n'
     local d = support.document(run('--data', other, '--json', '--defaults', 'thread_count=150'))
@@ -99,6 +107,10 @@ describe('perigee predict', function()
     assert.matches('cannot read', wrong('--data', folder .. '/none.csv'))
     assert.matches('%-%-fail%-on: expected one of', wrong('--data', path, '--fail-on', 'bad'))
     assert.matches('%-%-defaults: expected', wrong('--data', path, '--defaults', 'a'))
+    assert.matches('%-%-defaults: expected', wrong('--data', path, '--defaults', 'cpu_usage=1e999'))
+    assert.matches('the model has no feature "cpu_usag"; did you mean "cpu_usage"%?',
+      wrong('--data', path, '--defaults', 'cpu_usag=1'))
+    assert.matches('%-%-prediction has no use', wrong('--data', path, '--prediction', 'x'))
     assert.matches('%-%-url has no use', wrong('--data', path, '--url', 'http://x'))
     assert.matches('which features%?', wrong())
     assert.matches('cannot read', wrong('--data', path, '--model', folder .. '/none'))

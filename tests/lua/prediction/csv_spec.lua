@@ -35,6 +35,11 @@ describe('a CSV file of features', function()
     local path = write 'cycle,cpu,y\n5,1,0\n6,2,1\n'
     assert.same({ 5, 6 }, csv.training(path, 'y', { time = 'cycle' }).times)
     assert.is_nil(csv.training(path, 'y', {}).times)
+    local times = csv.training(write 'cycle,cpu,y\n,1,0\n6,2,1\n', 'y', { time = 'cycle' }).times
+    assert.is_true(times[1] ~= times[1] and times[2] == 6)
+    times = csv.training(write 'at,cpu,y\n,1,0\n1970-01-01T00:00:09Z,2,1\n', 'y',
+      { time = 'at' }).times
+    assert.is_true(times[1] ~= times[1] and times[2] == 9)
   end)
 
   it('is refused with what is wrong', function()
@@ -47,6 +52,12 @@ describe('a CSV file of features', function()
     assert.matches('x.csv:3:11: .*%-%-features names the columns', wrong('y', { time = 'when' }))
     assert.matches('x.csv:3: "yesterday" is no time', select(2, csv.training(
       write 'when,cpu,y\n2026-01-01T00:00:00Z,1,0\nyesterday,1,1\n', 'y', { time = 'when' })))
+    assert.matches('x.csv:1: column 1 has no name; %-%-features',
+      select(2, csv.training(write ',cpu,y\n1,1,0\n', 'y', {})))
+    assert.same({ 'cpu' }, csv.training(write ',cpu,y\n1,1,0\n', 'y',
+      { features = { 'cpu' } }).X.names)
+    assert.matches('column "y": "no" is no number$',
+      select(2, csv.training(write 'cpu,y\n1,no\n', 'y', {})))
     assert.matches('no feature beside the label', select(2, csv.training(write 'y\n1\n', 'y', {})))
   end)
 
@@ -65,7 +76,11 @@ describe('a CSV file of features', function()
     assert.equal(1795878000, csv.time '2026-11-28T16:00:00+01:00')
     assert.equal(951782400, csv.time '2000-02-29T00:00:00Z')
     assert.equal(-1, csv.time '1969-12-31T23:59:59Z')
-    assert.is_nil(csv.time '2026-11-28')
-    assert.is_nil(csv.time 'x')
+    assert.equal(1795824000, csv.time '2026-11-28')
+    assert.equal(1e15, csv.time '1e15')
+    for _, text in ipairs { 'x', '2026-13-01T00:00:00Z', '2026-02-29 00:00:00',
+      '2026-01-01T24:00:00Z', '2026-01-01T00:00:00+1' } do
+      assert.is_nil(csv.time(text), text)
+    end
   end)
 end)

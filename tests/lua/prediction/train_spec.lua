@@ -159,6 +159,10 @@ describe('training warns', function()
     local s = trained(with(data, function(i, y) return i % 100 == 0 and NAN or y end)).summary
     assert.equal(1485, s.rows)
     assert.matches('15 rows without an outcome', has(s.warnings, 'unknown_outcomes').message)
+    local times = {}
+    for i = 1, 1500 do times[i] = i == 7 and INF or i == 8 and NAN or i end
+    s = trained { X = data.X, y = data.y, times = times }.summary
+    assert.equal(1498, s.rows)
   end)
 
   it('of a model that is no better than the base rate', function()
@@ -190,6 +194,13 @@ describe('training refuses', function()
       refusal(with(data, function() return 1 end)))
     assert.equal('of the training part: no row is a failure: there is nothing to learn',
       refusal(with(data, function(i) return i == 300 and 1 or 0 end)))
+  end)
+
+  it('rows of which none is later than the others', function()
+    local same = {}
+    for i = 1, 300 do same[i] = 1700000000 end
+    assert.matches('^no row is held out: the last rows are all of one time',
+      refusal { X = data.X, y = data.y, times = same })
   end)
 
   it('too few rows', function()
