@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,20 +56,38 @@ static int write_all(int fd, const char *data, size_t len)
         if (n < 0) return errno;
         done += (size_t)n;
     }
-    return fsync(fd) < 0 ? errno : 0;
+    return fsync(fd) < 0 && errno != EINVAL ? errno : 0; /* devices have nothing to sync */
 }
 
-/* write(path, bytes): the file is there whole or not at all, whatever happens meanwhile */
+/* A device or a pipe is written into: to put a file in its place would take /dev/null from all. */
+static int write_into(lua_State *L, const char *path, const char *data, size_t len)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe that nobody reads fails */
+    if (fd < 0) return fail(L, "write", path, errno);
+    int code = fcntl(fd, F_SETFL, 0) < 0 ? errno : write_all(fd, data, len);
+    if (close(fd) < 0 && code == 0) code = errno;
+    if (code != 0) return fail(L, "write", path, code);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* write(path, bytes): the file is there whole or not at all, whatever happens meanwhile. A link
+ * stays, and what it leads to is written. */
 static int l_write(lua_State *L)
 {
     size_t len;
+    char real[PATH_MAX];
+    struct stat s;
     const char *path = luaL_checkstring(L, 1), *data = luaL_checklstring(L, 2, &len);
-    const char *temporary = lua_pushfstring(L, "%s.%d.new", path, (int)getpid());
+    if (stat(path, &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode))
+        return write_into(L, path, data, len);
+    const char *target = realpath(path, real) != NULL ? real : path;
+    const char *temporary = lua_pushfstring(L, "%s.%d.new", target, (int)getpid());
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) return fail(L, "write", path, errno);
     int code = write_all(fd, data, len);
     if (close(fd) < 0 && code == 0) code = errno;
-    if (code == 0 && rename(temporary, path) < 0) code = errno;
+    if (code == 0 && rename(temporary, target) < 0) code = errno;
     if (code != 0) {
         unlink(temporary);
         return fail(L, "write", path, code);

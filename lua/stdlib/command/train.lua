@@ -89,7 +89,7 @@ local function unwritable(path)
   local folder = path:match '^(.*/)[^/]*$' or '.'
   local parent, there = file.stat(folder), file.stat(path)
   if not parent or parent.type ~= 'folder' then return 'there is no folder ' .. folder end
-  if there and there.type ~= 'file' then return 'it is no regular file' end
+  if there and there.type == 'folder' then return 'it is a folder' end
 end
 
 --- What the options say of training.
@@ -129,7 +129,9 @@ end
 
 local function from_source(values, o, progress)
   if values.label or values.time then return usage '--label and --time belong to --data' end
-  if not values.alert then return usage '--alert NAME is missing: which alert is the failure? (--data FILE.csv: of a file)' end
+  if not values.alert then
+    return usage '--alert NAME is missing: which alert is the failure? (of a file: --data FILE.csv)'
+  end
   local range, step, status, wanted, client
   range, status = series.duration(values, 'history', '30d')
   if not range then return nil, status end
