@@ -81,7 +81,8 @@ local COLOURS = {
   { '.threshold', 'stroke', '#d1242f', '#ff6b66' },
   { '.red', 'fill', '#d1242f', '#ff6b66' },
   { '.breach', 'fill', '#d1242f', '#ff6b66' },
-  { '.breach,.anomaly,.red', 'stroke', '#ffffff', '#14171c' },
+  { '.breach,.red', 'stroke', '#ffffff', '#14171c' },
+  { '.halo', 'fill', '#ffffff', '#14171c' },
   { '.anomaly', 'fill', '#e36209', '#ffa657' },
 }
 
@@ -100,7 +101,6 @@ local function style()
     'path.band{fill-opacity:.17;stroke:none}',
     '.threshold{stroke-width:1.6;stroke-dasharray:7 5}',
     '.now,.drop{stroke-width:1;stroke-dasharray:2 4}.breach{stroke-width:2}',
-    '.anomaly{stroke-width:1.2}',
     table.concat(light), '@media(prefers-color-scheme:dark){', table.concat(dark),
     -- Only a fill of its own may fill a path.
     '}path.history,path.fit,path.forecast,line{fill:none}', '</style>' }
@@ -172,18 +172,22 @@ local function short(n)
   return (('%.1f'):format(n / 10):gsub('^(%-?)0%.', '%1.'))
 end
 
---- A path through points in tenths of a pixel: moves are relative, which keeps them short.
+--- A path through points in tenths of a pixel: moves are relative, and what goes on level is one
+--- move, which keeps it short.
 local function path_of(points)
-  local out, x, y = {}, 0, 0
+  local out, x, y, level = {}, 0, 0, nil -- level: where the move begins that goes on level
   for i = 1, #points, 3 do
     local px, py, begins = points[i], points[i + 1], points[i + 2]
     if begins then
-      out[#out + 1] = ('M%s %s'):format(short(px), short(py))
-    elseif px ~= x or py ~= y then
+      out[#out + 1], level = ('M%s %s'):format(short(px), short(py)), nil
+    elseif py == y and px ~= x then
+      if level then out[#out] = nil else level = x end
+      out[#out + 1] = 'h' .. short(px - level)
+    elseif py ~= y then
       local dx, dy = short(px - x), short(py - y)
-      if py == y then out[#out + 1] = 'h' .. dx
-      elseif px == x then out[#out + 1] = 'v' .. dy
-      else out[#out + 1] = 'l' .. dx .. (dy:sub(1, 1) == '-' and '' or ' ') .. dy end
+      out[#out + 1] = px == x and 'v' .. dy
+        or 'l' .. dx .. (dy:sub(1, 1) == '-' and '' or ' ') .. dy
+      level = nil
     end
     x, y = px, py
   end
@@ -368,6 +372,10 @@ end
 
 local function draw_markers(canvas, chart)
   local c = canvas
+  -- All halos lie below all markers: one in a row would hide the marker before it.
+  for _, m in ipairs(chart.markers or {}) do
+    if m.kind == 'anomaly' then c:circle('halo', c.sx(m.at), c.sy(m.value), 4.1) end
+  end
   for _, m in ipairs(chart.markers or {}) do
     local x, y = c.sx(m.at), c.sy(m.value)
     if m.kind == 'anomaly' then

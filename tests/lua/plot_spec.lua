@@ -106,6 +106,27 @@ describe('plot.chart', function()
     end
   end)
 
+  it('draws what goes on level as one move', function()
+    local ds, y = ramp(300)
+    for i = 1, #y do y[i] = i < 100 and i or 100 end
+    local d = path(assert(plot.chart { title = 't', lines = { { ds = ds, y = y } } }), 'history')
+    assert.equal(1, select(2, d:gsub('h', '')))
+    local points = points_of(d)
+    assert.equal(101, #points)
+    assert.near(points[1][1] + (points[100][1] - points[1][1]) / 99 * 299, points[101][1], 0.5)
+  end)
+
+  it('lets no halo lie on a marker', function()
+    local ds, y, markers = ramp(30)
+    markers = {}
+    for i = 10, 20 do markers[#markers + 1] = { kind = 'anomaly', at = ds[i], value = y[i] } end
+    local svg = assert(plot.chart { title = 't', lines = { { ds = ds, y = y } },
+      markers = markers })
+    local last_halo = svg:match '.*()<circle class="halo"'
+    assert.is_true(last_halo < svg:find('<circle class="anomaly"', svg:find '</g>'))
+    assert.equal(11, select(2, svg:gsub('<circle class="halo"', '')))
+  end)
+
   it('breaks the line at missing values and at gaps in time', function()
     local ds, y = ramp(30)
     y[10] = 0 / 0
