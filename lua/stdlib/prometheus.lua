@@ -1,6 +1,7 @@
 --- A client of anything that speaks the Prometheus HTTP API (Prometheus, Thanos, Mimir,
 --- VictoriaMetrics). Empty, missing, NaN, partial and failed are told apart all the way up: they
 --- are different things, and none of them is zero.
+local async = require 'async'
 local check = require 'check'
 local http = require 'http'
 local json = require 'perigee.json'
@@ -10,6 +11,9 @@ local units = require 'units'
 local prometheus = {}
 
 local POINTS = 10000 -- of one answer to a range query; a server refuses more than 11,000
+-- Samples of one answer, where it is known how many series there are: what is decoded in one turn.
+local SAMPLES = 40000
+local FEWER = 4 -- times fewer points are asked for where an answer was too large
 local MAX_BODY = 64 << 20
 
 prometheus.OPTIONS = {
@@ -277,15 +281,29 @@ function prometheus.connect(o, max_vector)
     return result(answer)
   end
 
-  --- The values of an expression from start to stop, both included, in steps. Long ranges are asked
-  --- for in pieces, on one grid.
+  --- One piece of a range, in not more than so many points: where the answer is too large, in
+  --- fewer.
+  local function ask_piece(expr, from, stop, step, points)
+    while true do
+      local to = math.min(stop, from + (points - 1) * step)
+      local answer, why = ask('query_range', { query = expr, start = time_text(from),
+        ['end'] = time_text(to), step = time_text(step), timeout = units.duration_text(o.timeout) })
+      if answer then return answer, points end
+      if why.kind ~= 'too_large' or to == from then return nil, why end
+      points = math.max(1, math.min(points, (to - from) // step + 1) // FEWER)
+    end
+  end
+
+  --- The values of an expression from start to stop, both included, in steps. Long ranges and large
+  --- answers are asked for in pieces, on one grid.
   ---@param expr string
   ---@param start number  Unix seconds
   ---@param stop number
   ---@param step number     seconds
+  ---@param expected? integer  series, where that is known: pieces are as long as many series allow
   ---@return prometheus.Series[]? series  as the server sorts them; `.partial`, `.warnings` too
   ---@return prometheus.Failure? failure
-  function client.query_range(_, expr, start, stop, step)
+  function client.query_range(_, expr, start, stop, step, expected)
     if type(expr) ~= 'string' then
       error('query_range: ' .. check.expected('an expression', expr), 2)
     end
@@ -297,12 +315,12 @@ function prometheus.connect(o, max_vector)
     end
     -- In the milliseconds that the server reads, or the pieces would not lie on one grid.
     start, step = tonumber(time_text(start)), tonumber(time_text(step))
-    local series, by_key, from = {}, {}, start
-    for piece = 1, math.huge do
-      local to = math.min(stop, from + (POINTS - 1) * step)
-      local answer, why = ask('query_range', { query = expr, start = time_text(from),
-        ['end'] = time_text(to), step = time_text(step), timeout = units.duration_text(o.timeout) })
-      if not answer then return nil, why end
+    local points = math.max(1, math.min(POINTS, SAMPLES // math.max(1, expected or 1)))
+    local series, by_key, done = {}, {}, 0
+    repeat
+      local answer, rest = ask_piece(expr, start + done * step, stop, step, points)
+      if not answer then return nil, rest end
+      points, done = rest, done + rest
       local data = answer.data
       if type(data) ~= 'table' or data.resultType ~= 'matrix' or type(data.result) ~= 'table' then
         return failure('bad_data', 'a range query must give a matrix')
@@ -310,9 +328,9 @@ function prometheus.connect(o, max_vector)
       warnings_of(answer, series)
       local added, wrong = append(series, by_key, data.result)
       if not added then return nil, wrong end
-      from = start + piece * POINTS * step
-      if from > stop then return series end
-    end
+      async.turn() -- decoding took its time
+    until start + done * step > stop
+    return series
   end
 
   --- Any other path below /api/v1, by GET: its data.

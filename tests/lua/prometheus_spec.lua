@@ -499,6 +499,32 @@ describe('prometheus client:query_range', function()
     end
   end)
 
+  it('asks for shorter pieces where many series are expected', function()
+    with_answer(points, function(c, asked)
+      local series = assert(c:query_range('up', 0, 4031, 1, 100))
+      assert.equal(4032, #series[1].ds)
+      assert.equal('399.000', asked[1].form['end'])
+      assert.equal('400.000', asked[2].form.start)
+      assert.equal(11, #asked)
+    end)
+  end)
+
+  it('asks for fewer points where an answer is too large', function()
+    local function too_large() return { headers = JSON, body = (' '):rep((64 << 20) + 1) } end
+    with_answers({ too_large, points, points, points, points, points }, function(c, asked)
+      local series = assert(c:query_range('up', 0, 99, 1))
+      assert.equal(100, #series[1].ds)
+      local ends = {}
+      for i, request in ipairs(asked) do ends[i] = request.form['end'] end
+      assert.same({ '99.000', '24.000', '49.000', '74.000', '99.000' }, ends)
+    end)
+    with_answer(too_large, function(c)
+      local series, why = c:query_range('up', 60, 60, 15)
+      assert.is_nil(series)
+      assert.equal('too_large', why.kind)
+    end)
+  end)
+
   it('has a series where it begins, in whatever order the pieces come', function()
     with_answer(points, function(c)
       local series = assert(c:query_range('up', 0, 20000, 1))

@@ -60,6 +60,13 @@ local function windows_of(parts)
   return #out > 0 and out or nil
 end
 
+local function any_calls_rule(parts)
+  for _, part in ipairs(parts) do
+    if part.calls_rule then return true end
+  end
+  return false
+end
+
 local function since(values, times, from)
   local first = 1
   while times[first] and times[first] < from do first = first + 1 end
@@ -126,7 +133,8 @@ local function build(o)
   end
 
   return { name = 'combine', options = { [how] = true }, history = history,
-    windows = windows_of(parts), fit = history and fit or nil, judge = judge }
+    windows = windows_of(parts), calls_rule = any_calls_rule(parts), fit = history and fit or nil,
+    judge = judge }
 end
 
 return types.detector('combine', SPEC, build)

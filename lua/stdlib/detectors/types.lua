@@ -14,6 +14,7 @@ local units = require 'units'
 ---       recent?: table<number, Detector.Samples>): Verdict?, table?  a fault, where a rule's own
 ---       code is part of it. recent: by step, what each of its windows shows before `time`; nil
 ---       where that cannot be had
+---@field calls_rule? boolean      a rule's own function is part of it, whose CPU time is limited
 ---@field judge_history? fun(model: table, values: number[], times: number[]): (Verdict|false)[]
 ---       what judge says of each of many samples in order, at once; false for what is missing
 ---@field expects? fun(model: table, times: number[]): table  arrays yhat, yhat_lower, yhat_upper

@@ -56,10 +56,11 @@ function models.keeper(store, source)
 
   --- The end of a history lies on a multiple of the step, so that what is learned does not depend
   --- on the moment at which it was asked for.
-  local function fetch(def, now)
+  local function fetch(def, now, expected)
     local h = def.detector.history
     local stop = now // h.step * h.step
-    local series, failure = source:query_range(def.query, stop - h.range, stop, h.step)
+    local series, failure = source:query_range(def.query, stop - h.range, stop, h.step,
+      expected)
     if not series then return nil, 'the history cannot be read: ' .. failure.message end
     if series.partial then return nil, 'the history is incomplete' end
     return series
@@ -87,8 +88,8 @@ function models.keeper(store, source)
 
   --- Learns from the history, one series after the other: what has been learned goes to the store
   --- and not to memory, and the old models are in force until all is there.
-  local function fit(def, now)
-    local series, message = fetch(def, now)
+  local function fit(def, now, expected)
+    local series, message = fetch(def, now, expected)
     if not series then return nil, message end
     local batch = {}
     for i, s in ipairs(series) do
@@ -106,10 +107,10 @@ function models.keeper(store, source)
     return switch(def, now)
   end
 
-  local function learn(def, now)
+  local function learn(def, now, expected)
     busy[def.name], retry_at[def.name] = true, clock.now() + AGAIN
     local _ <close> = setmetatable({}, { __close = function() busy[def.name] = nil end })
-    local learned, message = gate:run(fit, def, now)
+    local learned, message = gate:run(fit, def, now, expected)
     metrics.models:add(1, learned and 'fitted' or 'failed')
     if not learned then
       log.warn('no baseline could be learned', { signal = def.name, reason = message })
@@ -143,10 +144,10 @@ function models.keeper(store, source)
       return found and found.by_series or {}, not found and 'the baseline is being learned' or nil
     end
     if found then
-      async.spawn(learn, def, now)
+      async.spawn(learn, def, now, #vector)
       return found.by_series
     end
-    local learned, message = learn(def, now)
+    local learned, message = learn(def, now, #vector)
     return learned and learned.by_series or {}, message
   end
 

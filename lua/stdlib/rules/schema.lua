@@ -143,7 +143,7 @@ end
 --- of it, and returns whether it is odd.
 local function own_function(value, ctx)
   local call = ctx.callable(value)
-  return { name = 'function', options = {}, judge = function(_, x, time, labels)
+  return { name = 'function', options = {}, calls_rule = true, judge = function(_, x, time, labels)
     local result, fault = call(x, { labels = labels, time = time })
     if fault then return nil, fault end
     local verdict, message = own_verdict(result, x)

@@ -225,6 +225,31 @@ describe('an evaluation of many series', function()
       w.row().error)
   end)
 
+  it('has no limit for what the engine\'s own detectors take', function()
+    local w = world 'detector = threshold { above = 9 }'
+    local judge = w.job.def.detector.judge
+    function w.job.def.detector.judge(...)
+      local until_then = clock.cpu() + 0.001
+      while clock.cpu() < until_then do end
+      return judge(...)
+    end
+    w.engine.config.limits.rule_cpu = 1 -- 20 ms, for an evaluation that takes 100
+    local answer = {}
+    for i = 1, 100 do answer[i] = { { app = tostring(i) }, 5 } end
+    assert.truthy(w.run(answer))
+    assert.same({ 'ok', '' }, { w.row().health, w.row().error })
+  end)
+
+  it('has a limit where a function is a part of what judges', function()
+    local w = world [[detector = combine { any = { threshold { above = 9 },
+      function() for _ = 1, 300000 do end return false end } }]]
+    w.engine.config.limits.rule_cpu = 1
+    local answer = {}
+    for i = 1, 100 do answer[i] = { { app = tostring(i) }, 5 } end
+    assert.is_nil(w.run(answer))
+    assert.matches('the evaluation has taken', w.row().error)
+  end)
+
   it('leaves turns to others, however long the rule\'s own function takes', function()
     local w = world 'detector = function(value) for _ = 1, 300000 do end return value > 9 end'
     local answer, turns, over = {}, 0, false
