@@ -179,8 +179,9 @@ local function draw(records, by_record, o, path)
 end
 
 local function forecast_all(list, o, unit)
-  local records, by_record = {}, {}
+  local records, by_record, progress <close> = {}, {}, cli.progress()
   for i, s in ipairs(list) do
+    progress:tell(('forecasting series %d of %d'):format(i, #list))
     local known = unit or ticks.unit_of(s.name)
     local r = forecasting.forecast(s, setmetatable({ unit = known }, { __index = o }))
     r.unit, by_record[r], records[i] = known, s, r

@@ -24,6 +24,8 @@ local SPEC = shared.with_history(HISTORY, {
   timezone = check.string 'UTC',
 })
 
+local FAR = 1000 -- half-widths
+
 -- The models, ready to predict: made when they are needed first.
 local ready = setmetatable({}, { __mode = 'k' })
 
@@ -58,6 +60,12 @@ local function build(o)
       floor = types.spread_floor(d:quantile(0.5)) }
   end
 
+  --- How far off, in words: next to a band without width, the number says nothing.
+  local function off(score)
+    if score > FAR then return ('more than %d half-widths off'):format(FAR) end
+    return ('%.1f half-widths off'):format(score)
+  end
+
   --- In half-widths of the band, on the side on which the value lies.
   local function verdict(model, value, yhat, lower, upper)
     local above = value > yhat
@@ -65,7 +73,7 @@ local function build(o)
     local score = math.min(math.abs(value - yhat) / half, 1e9) -- an infinite score is no JSON
     local reason = ('%s is %s the band of %s to %s expected now'):format(types.text(value),
       score <= 1 and 'within' or above and 'above' or 'below', types.text(lower), types.text(upper))
-    if score > 1 then reason = ('%s, %.1f half-widths off'):format(reason, score) end
+    if score > 1 then reason = ('%s, %s'):format(reason, off(score)) end
     local v = types.by_score(score, 1, reason)
     if v.is_anomaly and not types.counts(above, o.direction) then v.is_anomaly = false end
     return v

@@ -208,6 +208,8 @@ function forecasts.list(engine)
     end
     if #results == 0 then
       base.condition = base.health == 'err' and 'error' or kept and 'no_data' or 'unknown'
+      base.labels, base.days_until_threshold = {}, -1
+      for _, part in ipairs { 'ds', table.unpack(COURSE) } do base[part] = json.array() end
       base.recommendation = 'no forecast: ' .. (base.error
         or kept and 'the query gives no series' or 'it has not been made yet')
       out[#out + 1] = base

@@ -159,6 +159,9 @@ TEST(errors_name_line_and_column)
     expect_error("", "1:1: there is nothing; the first line names the columns");
     expect_error("1,2\n3,4\n", "1:1: no column is named ts, ds or timestamp; the first line names "
                                "the columns, and begins with \"1\"");
+    expect_error("# TYPE load gauge\nload 1 1700000000\n# EOF\n",
+                 "1:1: these are metrics as Prometheus exposes them; expected is CSV whose first "
+                 "line names the columns, such as ts,value");
     expect_error("ts,values\n1,2\n", "1:1: no column is named y or value");
     expect_error("ts,y\n1,2\nsoon,3\n",
                  "3:1: \"soon\" is no time: expected Unix seconds, 2026-01-31T23:59:00Z, or "

@@ -45,6 +45,16 @@ describe('forecast_band', function()
     assert.matches('is below the band', judge(0, NOON).reason)
   end)
 
+  it('counts no half-widths next to a band without width', function()
+    local y = {}
+    for i = 1, #DS do y[i] = 7 end
+    local v = judge(8, NOON, detector, assert(detector.fit(y, DS)))
+    assert.is_true(v.is_anomaly)
+    assert.matches('^8 is above the band of 7 to 7 expected now, more than 1000 half%-widths off$',
+      v.reason)
+    assert.matches('^%+?[Ii]nf is above .* more than 1000', judge(math.huge, NOON).reason)
+  end)
+
   it('has a band as wide as it was told to', function()
     for _, width in ipairs { 0.5, 0.9 } do
       local d = forecast_band { step = '15m', interval_width = width, model = 'prophet' }

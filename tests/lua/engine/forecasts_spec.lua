@@ -225,6 +225,8 @@ describe('what is told of forecasts', function()
     local r = get(w.engine, '/api/v1/forecasts')[1]
     assert.same({ 'full', 'unknown', 'unknown', 'no forecast: it has not been made yet' },
       { r.name, r.state, r.condition, r.recommendation })
+    assert.same({ {}, -1, {}, {}, {}, {} },
+      { r.labels, r.days_until_threshold, r.ds, r.yhat, r.yhat_lower, r.yhat_upper })
     w.run()
     r = get(w.engine, '/api/v1/forecasts')[1]
     assert.same({ 'inactive', 'no_data', 'no forecast: the query gives no series' },
