@@ -156,7 +156,7 @@ local function json_row(result)
   result.missing = json.array(result.missing)
   result.top_contributing_factors = json.array(result.top_contributing_factors)
   for _, f in ipairs(result.top_contributing_factors) do
-    if not f.value then f.value = json.null end
+    if not f.value or f.value - f.value ~= 0 then f.value = json.null end -- JSON knows no infinity
   end
   return json.encode(result)
 end

@@ -142,9 +142,10 @@ function model_file.predict(loaded, X, o, f)
   return true
 end
 
---- What is known of a column: an infinite value is a missing one, as it is where one learns.
-local function finite(values)
-  for i, v in ipairs(values) do
+--- A column as the model knows such: for one that was trained here an infinite value is missing, as
+--- it was in training. Other programs have their own way, which their models keep.
+local function known(loaded, values)
+  for i, v in ipairs(loaded.meta.features and values or {}) do
     if v - v ~= 0 then values[i] = false end
   end
   return values
@@ -160,7 +161,7 @@ function model_file.complete(loaded, m)
   for j, name in ipairs(loaded.is_unnamed and loaded.features or m.names) do at[name] = j end
   for i = 1, m.rows do nothing[i] = false end
   for j, name in ipairs(loaded.features) do
-    columns[j] = at[name] and finite(m:column(at[name])) or nothing
+    columns[j] = at[name] and known(loaded, m:column(at[name])) or nothing
   end
   return matrix.from_columns(columns, loaded.features)
 end

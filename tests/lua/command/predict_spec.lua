@@ -7,6 +7,40 @@ local train = require 'prediction.train'
 local OPTIONS = { 'model', 'data', 'url', 'config', 'features', 'prediction', 'rules', 'group-by',
   'defaults', 'levels', 'fail-on', 'json' }
 
+local LIGHTGBM = [[
+tree
+version=v4
+num_class=1
+num_tree_per_iteration=1
+label_index=0
+max_feature_idx=0
+objective=binary sigmoid:1
+feature_names=a
+feature_infos=[0:10]
+tree_sizes=300
+
+Tree=0
+num_leaves=2
+num_cat=0
+split_feature=0
+split_gain=10
+threshold=5
+decision_type=2
+left_child=-1
+right_child=-2
+leaf_value=-0.5 0.5
+leaf_weight=1 1
+leaf_count=10 10
+internal_value=0
+internal_weight=0
+internal_count=20
+is_linear=0
+shrinkage=1
+
+
+end of trees
+]]
+
 describe('perigee predict', function()
   local folder, model, path, data
   setup(function()
@@ -86,6 +120,17 @@ describe('perigee predict', function()
     local d = support.document(run('--data', other, '--json'))
     assert.same({ 'cpu_usage', 'thread_count' }, d.rows[1].missing)
     assert.same(d.rows[2], d.rows[1])
+  end)
+
+  it('leaves infinite values to the models of other programs', function()
+    local lgb = folder .. '/lgb.txt'
+    assert(file.write(lgb, LIGHTGBM))
+    local d = support.document(run('--model', lgb, '--data', write 'a\ninf\n-inf\n1\n', '--json'))
+    assert.near(1 / (1 + math.exp(-0.5)), d.rows[1].failure_probability, 1e-12)
+    assert.near(1 / (1 + math.exp(0.5)), d.rows[2].failure_probability, 1e-12)
+    assert.same({}, d.rows[1].missing)
+    assert.is_nil(tonumber(d.rows[1].top_contributing_factors[1].value))
+    assert.equal(1, d.rows[3].top_contributing_factors[1].value)
   end)
 
   it('fills what is missing as it is told', function()
