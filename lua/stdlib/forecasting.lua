@@ -431,9 +431,7 @@ end
 ---@return string? message
 function forecasting.chart(record, series, o, title)
   local plot = require 'plot'
-  local labels = {}
-  for name, value in pairs(record.labels) do labels[#labels + 1] = ('%s=%q'):format(name, value) end
-  table.sort(labels)
+  local labels = require('prometheus').labels_text(record.labels, ', ')
   local markers, zone = {}, calendar.zone(o.timezone or 'UTC')
   if not record.why_not and record.days_until_threshold > 0 then
     local at = record.current_time + record.days_until_threshold * DAY
@@ -441,7 +439,7 @@ function forecasting.chart(record, series, o, title)
       text = ticks.time_text(at, zone) }
   end
   return plot.chart { title = title, unit = o.unit, timezone = o.timezone,
-    subtitle = #labels > 0 and table.concat(labels, ', ') or record.recommendation,
+    subtitle = labels ~= '' and labels or record.recommendation,
     now = record.current_time, markers = markers,
     lines = lines_of(record, series),
     bands = { { ds = record.ds, lower = record.yhat_lower, upper = record.yhat_upper,

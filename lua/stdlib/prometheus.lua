@@ -351,4 +351,15 @@ function prometheus.client(options)
 end
 
 prometheus.label_key = label_key
+
+--- Labels as people read them: name="value", sorted by name.
+---@param labels table<string, string>
+---@param separator? string  ","
+---@return string
+function prometheus.labels_text(labels, separator)
+  local parts = check.names(labels)
+  for i, name in ipairs(parts) do parts[i] = ('%s=%q'):format(name, labels[name]) end
+  return table.concat(parts, separator or ',')
+end
+
 return prometheus

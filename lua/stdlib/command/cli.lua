@@ -43,6 +43,14 @@ cli.REMOTE = {
 --- Tells what is wrong, on standard error.
 function cli.error(message) io.stderr:write('perigee: ', message, '\n') end
 
+--- Tells what is wrong with the command line, and gives nil and the status to end with.
+---@return nil
+---@return integer status
+function cli.refuse(message)
+  cli.error(message)
+  return nil, cli.USAGE
+end
+
 local function help_text(spec)
   local lines = { 'Usage: perigee ' .. spec.usage, '', spec.summary }
   if spec.details then lines[#lines + 1] = '\n' .. spec.details end
@@ -174,11 +182,7 @@ end
 
 --- Labels as Prometheus prints them, without the braces.
 function cli.labels_text(labels)
-  local parts = {}
-  for _, name in ipairs(check.names(labels or {})) do
-    parts[#parts + 1] = ('%s=%q'):format(name, labels[name])
-  end
-  return table.concat(parts, ', ')
+  return require('prometheus').labels_text(labels or {}, ', ')
 end
 
 --- How many there are of each kind of declaration; of what few rules have, only where there is any.

@@ -28,13 +28,7 @@ last sample is its verdict on now.]],
   }),
 }
 
-local MOST_PLOTS = 50
 local MOST_EPISODES = 10 -- in the table
-
-local function usage(message)
-  cli.error(message)
-  return nil, cli.USAGE
-end
 
 -- -- the detector ---------------------------------------------------------------------------------
 
@@ -63,13 +57,13 @@ local function wanted(values)
   local name = values.detector or 'isolation_forest'
   local known = names()
   if check.one_of(nil, known).test(name) then
-    return usage(check.unknown('detector', name, known))
+    return cli.refuse(check.unknown('detector', name, known))
   end
   local options = {}
   for _, pair in ipairs(values.set or {}) do
     local option, text = pair:match '^([%w_]+)=(.*)$'
     if not option then
-      return usage(('--set: expected NAME=VALUE, not "%s"'):format(cli.plain(pair)))
+      return cli.refuse(('--set: expected NAME=VALUE, not "%s"'):format(cli.plain(pair)))
     end
     options[option] = value_of(text)
   end
@@ -85,9 +79,9 @@ local function build(want, series, step)
     options.step = units.duration_text(step or features.step_of(series.ds))
   end
   local o, problems = check.apply(options, want.factory.spec)
-  if problems[1] then return usage('--set: ' .. cli.plain(check.words(problems[1]))) end
+  if problems[1] then return cli.refuse('--set: ' .. cli.plain(check.words(problems[1]))) end
   local ok, detector = pcall(want.factory.build, o)
-  if not ok then return usage(('%s: %s'):format(want.factory.name, detector)) end
+  if not ok then return cli.refuse(('%s: %s'):format(want.factory.name, detector)) end
   return detector
 end
 
@@ -251,21 +245,6 @@ local function chart(r)
   return assert(plot.chart(out))
 end
 
---- True, or nil and a status where a chart cannot be written.
-local function draw(results, path)
-  local file = require 'perigee.file'
-  local base, ending = path:match '^(.*)(%.%w+)$'
-  for i = 1, math.min(#results, MOST_PLOTS) do
-    local target = i == 1 and path or ('%s-%d%s'):format(base or path, i, ending or '')
-    local written, message = file.write(target, chart(results[i]))
-    if not written then
-      cli.error(message)
-      return nil, cli.OUTSIDE
-    end
-  end
-  return true
-end
-
 -- -- all of it ------------------------------------------------------------------------------------
 
 local function print_results(results, values)
@@ -303,7 +282,7 @@ return function(...)
   end
   progress:close()
   if values.plot then
-    local drawn, failed = draw(results, values.plot)
+    local drawn, failed = load_series.draw(results, values.plot, chart)
     if not drawn then return failed end
   end
   print_results(results, values)

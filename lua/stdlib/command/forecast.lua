@@ -34,13 +34,6 @@ meets the threshold; 0 is beyond it already.]],
   }),
 }
 
-local MOST_PLOTS = 50
-
-local function usage(message)
-  cli.error(message)
-  return nil, cli.USAGE
-end
-
 -- -- what is asked --------------------------------------------------------------------------------
 
 --- A number from the command line, perhaps with a prefix: "450G", "64Ki".
@@ -72,14 +65,14 @@ end
 --- The options of the forecast, or nil and a status.
 local function options_of(values)
   local wrong = choices_of(values)
-  if wrong then return usage(wrong) end
+  if wrong then return cli.refuse(wrong) end
   local o = { direction = values.direction, model = values.model, growth = values.growth,
     timezone = values.timezone or 'UTC', seasonality = seasons_of(values.seasonality),
     with_fit = values.plot ~= nil }
   for _, name in ipairs { 'threshold', 'cap', 'floor' } do
     o[name] = values[name] and number_of(values[name])
     if values[name] and not o[name] then
-      return usage(('--%s: expected a number, not "%s"'):format(name, cli.plain(values[name])))
+      return cli.refuse(('--%s: expected a number, not "%s"'):format(name, cli.plain(values[name])))
     end
   end
   local failed
@@ -88,8 +81,8 @@ local function options_of(values)
   o.step, failed = load_series.duration(values, 'step', '1h')
   if failed then return nil, failed end
   local field, message = forecasting.refuse(o)
-  if field then return usage(('--%s: %s'):format(field, cli.plain(message))) end
-  if values['fail-on'] and not o.threshold then return usage '--fail-on needs --threshold' end
+  if field then return cli.refuse(('--%s: %s'):format(field, cli.plain(message))) end
+  if values['fail-on'] and not o.threshold then return cli.refuse '--fail-on needs --threshold' end
   return o
 end
 
@@ -162,20 +155,10 @@ end
 
 --- The charts, the most urgent first; nil and a status where one cannot be written.
 local function draw(records, by_record, o, path)
-  local file = require 'perigee.file'
-  local base, ending = path:match '^(.*)(%.%w+)$'
-  for i = 1, math.min(#records, MOST_PLOTS) do
-    local r = records[i]
-    local svg = forecasting.chart(r, by_record[r], setmetatable({ unit = r.unit }, { __index = o }),
-      r.metric)
-    local target = i == 1 and path or ('%s-%d%s'):format(base or path, i, ending or '')
-    local written, message = file.write(target, svg)
-    if not written then
-      cli.error(message)
-      return nil, cli.OUTSIDE
-    end
-  end
-  return true
+  return load_series.draw(records, path, function(r)
+    return assert(forecasting.chart(r, by_record[r],
+      setmetatable({ unit = r.unit }, { __index = o }), r.metric))
+  end)
 end
 
 local function forecast_all(list, o, unit)

@@ -37,10 +37,7 @@ is told. Exit status 1: with --fail-on, a row has reached that level.]],
   },
 }
 
-local function usage(message)
-  cli.error(cli.plain(message))
-  return nil, cli.USAGE
-end
+local function usage(message) return cli.refuse(cli.plain(message)) end
 
 local function defaults_of(values, def, loaded)
   local out, has = {}, {}

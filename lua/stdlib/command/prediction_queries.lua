@@ -10,11 +10,6 @@ local yaml = require 'perigee.yaml'
 
 local queries = {}
 
-local function usage(message)
-  cli.error(message)
-  return nil, cli.USAGE
-end
-
 --- "a,b,c" as a list.
 ---@param text string
 ---@return string[]
@@ -35,26 +30,26 @@ function queries.levels(values)
     local name, text = part:match '^(%a+)=([%d.eE+-]+)$'
     local p = tonumber(text)
     if not name or not levels[name] or not p or p < 0 or p > 1 then
-      return usage(('--levels: expected critical=P,high=P,medium=P, not "%s"'):format(part))
+      return cli.refuse(('--levels: expected critical=P,high=P,medium=P, not "%s"'):format(part))
     end
     levels[name] = p
   end
   local wrong = prediction.wrong_levels(levels)
-  if wrong then return usage('--levels: ' .. wrong) end
+  if wrong then return cli.refuse('--levels: ' .. wrong) end
   return levels
 end
 
 local function from_yaml(path)
   local text, message = file.read(path, 1 << 20)
-  if not text then return usage(message) end
+  if not text then return cli.refuse(message) end
   local root, places = yaml.decode(text)
   if root == nil and places.message then
-    return usage(('%s:%d:%d: %s'):format(path, places.line, places.column, places.message))
+    return cli.refuse(('%s:%d:%d: %s'):format(path, places.line, places.column, places.message))
   end
   local found = type(root) == 'table' and (root.features or root) or root
   message = check.map_of(check.string()).test(found)
   if message or next(found) == nil then
-    return usage(path .. ': expected names and queries, "cpu_usage: avg(…)", one a line')
+    return cli.refuse(path .. ': expected names and queries, "cpu_usage: avg(…)", one a line')
   end
   return { queries = found }
 end
@@ -78,7 +73,7 @@ local function from_rules(values)
   local def = rules.predictions[values.prediction]
   if not def then
     local near = check.nearest(values.prediction, check.names(rules.predictions))
-    return usage(('there is no prediction "%s"%s'):format(values.prediction,
+    return cli.refuse(('there is no prediction "%s"%s'):format(values.prediction,
       near and ('; did you mean "%s"?'):format(near) or ''))
   end
   return { queries = def.features, group_by = def.group_by, def = def }
@@ -95,7 +90,7 @@ end
 ---@return integer? status
 function queries.wanted(values)
   if (values.prediction ~= nil) == (values.features ~= nil) then
-    return usage 'which features? --features FILE.yaml or --prediction NAME, or --data FILE.csv'
+    return cli.refuse 'which features? --features FILE.yaml or --prediction NAME, or --data FILE.csv'
   end
   local found, status = (values.prediction and from_rules or function(v)
     return from_yaml(v.features)

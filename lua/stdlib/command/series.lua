@@ -11,6 +11,8 @@ local units = require 'units'
 
 local series = {}
 
+local MOST_PLOTS = 50
+
 ---@class command.Series
 ---@field name string                    the metric's, the file's, or the expression
 ---@field labels table<string, string>   with __name__ where there is one
@@ -27,11 +29,6 @@ series.OPTIONS = {
   { name = 'step', value = 'D', help = 'between the samples asked for: "5m"' },
 }
 
-local function usage(message)
-  cli.error(message)
-  return nil, cli.USAGE
-end
-
 --- A duration from the command line in seconds, or nil and a status.
 ---@param values table
 ---@param name string       of the option
@@ -42,7 +39,7 @@ function series.duration(values, name, default)
   if not text then return nil end
   local seconds, message = units.duration(text)
   if seconds and seconds > 0 then return seconds end
-  return usage(('--%s: %s'):format(name, message or 'expected a time above 0'))
+  return cli.refuse(('--%s: %s'):format(name, message or 'expected a time above 0'))
 end
 
 --- The last `range` seconds of a series.
@@ -59,8 +56,8 @@ local function from_files(paths, range)
   local list = {}
   for i, path in ipairs(paths) do
     local s, message = series_file.read_csv(path)
-    if not s then return usage(message) end
-    if #s.ds == 0 then return usage(path .. ': there is no row but the first') end
+    if not s then return cli.refuse(message) end
+    if #s.ds == 0 then return cli.refuse(path .. ': there is no row but the first') end
     list[i] = range and last(s, range) or s
   end
   return list
@@ -72,14 +69,14 @@ end
 ---@return integer? status  to end with; what is wrong has been told
 function series.source(values)
   if values.url then
-    if values.config then return usage 'one of --url and --config, not both' end
+    if values.config then return cli.refuse 'one of --url and --config, not both' end
     local ok, client = pcall(prometheus.client, { url = values.url })
     if ok then return client end
-    return usage('--url: ' .. tostring(client):match '[^:]*: (expected.*)$')
+    return cli.refuse('--url: ' .. tostring(client):match '[^:]*: (expected.*)$')
   end
   local path = values.config or 'perigee.yaml'
   if not values.config and not file.stat(path) then
-    return usage 'where from? --url URL, -c CONFIG, or --data FILE'
+    return cli.refuse 'where from? --url URL, -c CONFIG, or --data FILE'
   end
   local read, problems = config.read(path)
   if read then return prometheus.connect(read.source.prometheus) end
@@ -122,14 +119,34 @@ function series.load(values, defaults)
   step, wrong = series.duration(values, 'step', defaults.step)
   if wrong then return nil, wrong end
   if (values[1] ~= nil) == (values.data ~= nil) then
-    return usage(values[1] and 'one of EXPR and --data, not both'
+    return cli.refuse(values[1] and 'one of EXPR and --data, not both'
       or 'what of? an expression, or --data FILE')
   end
   if not values.data then return from_source(values[1], values, range, step) end
   for _, name in ipairs { 'url', 'config' } do
-    if values[name] then return usage(('--%s has no use with --data'):format(name)) end
+    if values[name] then return cli.refuse(('--%s has no use with --data'):format(name)) end
   end
   return from_files(values.data, range)
+end
+
+--- Draws a chart for each of a list: the first into the file that was named, FILE.svg, the second
+--- into FILE-2.svg, up to so many.
+---@param list table[]
+---@param path string
+---@param chart fun(item: table): string  as SVG
+---@return boolean? drawn
+---@return integer? status  to end with where one cannot be written; what is wrong has been told
+function series.draw(list, path, chart)
+  local base, ending = path:match '^(.*)(%.%w+)$'
+  for i = 1, math.min(#list, MOST_PLOTS) do
+    local target = i == 1 and path or ('%s-%d%s'):format(base or path, i, ending or '')
+    local written, message = file.write(target, chart(list[i]))
+    if not written then
+      cli.error(message)
+      return nil, cli.OUTSIDE
+    end
+  end
+  return true
 end
 
 return series

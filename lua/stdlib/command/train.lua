@@ -58,11 +58,6 @@ written is then trained on all rows. Exit status 1: nothing can be learned from 
   },
 }
 
-local function usage(message)
-  cli.error(message)
-  return nil, cli.USAGE
-end
-
 local function failed(message)
   cli.error(cli.plain(message))
   return cli.NOT_AS_IT_SHOULD_BE
@@ -74,7 +69,7 @@ local function number(values, name, limits)
   local n = tonumber(values[name])
   if n and limits.integer then n = math.tointeger(n) or n end
   local message = check.number(nil, limits).test(n == nil and values[name] or n)
-  if message then return usage(('--%s: %s'):format(name, message)) end
+  if message then return cli.refuse(('--%s: %s'):format(name, message)) end
   return n
 end
 
@@ -98,7 +93,7 @@ local function settings(values)
     split = values.split or 'time', class_weight = values['class-weight'] }
   for _, c in ipairs { { 'split', { 'time', 'random' } }, { 'class-weight', { 'balanced' } } } do
     local message = values[c[1]] and check.one_of(nil, c[2]).test(values[c[1]])
-    if message then return usage(('--%s: %s'):format(c[1], message)) end
+    if message then return cli.refuse(('--%s: %s'):format(c[1], message)) end
   end
   for name, limits in pairs(LIMITS) do
     local n, status = number(values, name, limits)
@@ -116,21 +111,21 @@ end
 
 local function from_file(values, o)
   for _, name in ipairs { 'url', 'config', 'prediction', 'rules', 'alert', 'group-by' } do
-    if values[name] then return usage(('--%s has no use with --data'):format(name)) end
+    if values[name] then return cli.refuse(('--%s has no use with --data'):format(name)) end
   end
-  if not values.label then return usage '--label COLUMN is missing: what is a failure?' end
+  if not values.label then return cli.refuse '--label COLUMN is missing: what is a failure?' end
   local features = values.features and queries.list(values.features)
   local data, message = csv.training(values.data, values.label,
     { time = values.time, features = features })
-  if not data then return usage(cli.plain(message)) end
+  if not data then return cli.refuse(cli.plain(message)) end
   o.label = values.label
   return data
 end
 
 local function from_source(values, o, progress)
-  if values.label or values.time then return usage '--label and --time belong to --data' end
+  if values.label or values.time then return cli.refuse '--label and --time belong to --data' end
   if not values.alert then
-    return usage '--alert NAME is missing: which alert is the failure? (of a file: --data FILE.csv)'
+    return cli.refuse '--alert NAME is missing: which alert is the failure? (of a file: --data FILE.csv)'
   end
   local range, step, status, wanted, client
   range, status = series.duration(values, 'history', '30d')
@@ -161,11 +156,11 @@ local function finish(values, o, trained, excluded)
   meta.trained_at, meta.levels = clock.text(clock.now()), values.levels and o.levels or nil
   if excluded and excluded > 0 then summary.excluded_during_alert = excluded end
   local ok, message = model_file.save(values.out, trained)
-  if not ok then return usage(cli.plain(message)) end
+  if not ok then return cli.refuse(cli.plain(message)) end
   if values.plot then
     ok, message = file.write(values.plot, picture.calibration(summary.evaluation,
       'Calibration of ' .. values.out:match '[^/]*$'))
-    if not ok then return usage(cli.plain(message)) end
+    if not ok then return cli.refuse(cli.plain(message)) end
   end
   if values.json then
     summary.warnings = json.array(summary.warnings)
@@ -180,10 +175,10 @@ return function(...)
   local values, status = cli.parse(SPEC, ...)
   if not values then return status end
   log.setup('warn', false)
-  if not values.out then return select(2, usage '--out MODEL is missing: where to?') end
+  if not values.out then return select(2, cli.refuse '--out MODEL is missing: where to?') end
   for _, path in ipairs { values.out, values.plot } do
     local why = unwritable(path)
-    if why then return select(2, usage(('cannot write %s: %s'):format(cli.plain(path), why))) end
+    if why then return select(2, cli.refuse(('cannot write %s: %s'):format(cli.plain(path), why))) end
   end
   local o
   o, status = settings(values)

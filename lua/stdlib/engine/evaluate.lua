@@ -251,6 +251,15 @@ end
 evaluate.read_state = read_state
 evaluate.observe = observe
 
+--- All that is kept of a job's evaluations, or of one that was never evaluated.
+---@param engine table
+---@param name string
+---@return { health: string, error: string, evaluated_at: number, seconds: number, state: string }
+function evaluate.row(engine, name)
+  return engine.store:row('select * from signals where name = ?', name)
+    or { health = 'unknown', error = '', evaluated_at = 0, seconds = 0, state = '{}' }
+end
+
 --- The slots of a job that were begun and finished last; 0 where there is none.
 ---@return number claimed_at
 ---@return number evaluated_at

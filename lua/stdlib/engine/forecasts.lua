@@ -2,6 +2,7 @@
 --- series for itself on a thread. What comes of it is kept in the store and judged by alert_when;
 --- from there on a forecast lives as a signal does. What cannot be forecast is no alert.
 local async = require 'async'
+local check = require 'check'
 local clock = require 'perigee.clock'
 local evaluate = require 'engine.evaluate'
 local forecasting = require 'forecasting'
@@ -157,11 +158,6 @@ end
 
 -- -- what is told ---------------------------------------------------------------------------------
 
-local function row_of(engine, name)
-  return engine.store:row('select * from signals where name = ?', name)
-    or { health = 'unknown', error = '', evaluated_at = 0, seconds = 0, state = '{}' }
-end
-
 --- What is known of a declaration as a whole.
 local function head(def, row, updated_at)
   local state = json.decode(row.state)
@@ -194,13 +190,11 @@ end
 --- All forecasts for the API: one entry a series, those of a declaration by urgency; a declaration
 --- without any has an entry that says why.
 function forecasts.list(engine)
-  local names, out = {}, json.array()
-  for name in pairs(engine.rules.forecasts) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
+  local out = json.array()
+  for _, name in ipairs(check.names(engine.rules.forecasts)) do
     local def = engine.rules.forecasts[name]
     local kept = engine.store:row('select * from forecasts where name = ?', name)
-    local base, state = head(def, row_of(engine, name), kept and kept.updated_at)
+    local base, state = head(def, evaluate.row(engine, name), kept and kept.updated_at)
     local results = kept and json.decode(kept.results) or {}
     local courses = kept and json.decode(kept.courses) or {}
     for i, r in ipairs(results) do
@@ -218,13 +212,6 @@ function forecasts.list(engine)
   return out
 end
 
-local function series_text(labels)
-  local list = {}
-  for name, value in pairs(labels) do list[#list + 1] = ('%s=%q'):format(name, value) end
-  table.sort(list)
-  return table.concat(list, ',')
-end
-
 --- Gauges that are drawn anew for each scrape.
 function forecasts.measure(engine)
   for _, name in ipairs { 'forecast_days', 'forecast_probability', 'forecast_max',
@@ -235,7 +222,7 @@ function forecasts.measure(engine)
     metrics.forecast_updated:set(row.updated_at, row.name)
     for _, r in ipairs(json.decode(row.results)) do
       if not r.why_not then
-        local series, n = series_text(r.labels), numbers(r)
+        local series, n = prometheus.labels_text(r.labels), numbers(r)
         metrics.forecast_max:set(r.predicted_max, row.name, series)
         if r.threshold then
           metrics.forecast_days:set(n.days_until_threshold, row.name, series)

@@ -2,6 +2,7 @@
 --- joined by labels, one prediction a group. From there on a prediction lives as a signal does: it
 --- fires from its alert_level on. A group of which nothing is known is no prediction, and no alert.
 local async = require 'async'
+local check = require 'check'
 local clock = require 'perigee.clock'
 local evaluate = require 'engine.evaluate'
 local file = require 'perigee.file'
@@ -11,6 +12,7 @@ local metrics = require 'engine.metrics'
 local model_file = require 'prediction.model'
 local policy = require 'prediction'
 local prediction = require 'rules.prediction'
+local prometheus = require 'prometheus'
 local signals = require 'engine.signals'
 local source = require 'prediction.source'
 local units = require 'units'
@@ -114,11 +116,6 @@ end
 
 -- -- what is told ---------------------------------------------------------------------------------
 
-local function row_of(engine, name)
-  return engine.store:row('select * from signals where name = ?', name)
-    or { health = 'unknown', error = '', evaluated_at = 0, seconds = 0, state = '{}' }
-end
-
 local function series_view(s)
   local d = s.details or {}
   return { labels = s.labels, state = s.state, condition = s.condition,
@@ -129,7 +126,7 @@ local function series_view(s)
 end
 
 local function view(engine, def)
-  local row = row_of(engine, def.name)
+  local row = evaluate.row(engine, def.name)
   local state, series = json.decode(row.state), json.array()
   for _, s in pairs(state.series or {}) do series[#series + 1] = series_view(s) end
   table.sort(series, function(a, b) return json.encode(a.labels) < json.encode(b.labels) end)
@@ -154,18 +151,11 @@ end
 
 --- All declared predictions for the API, by name, each with one entry a group.
 function predictions.list(engine)
-  local names, out = {}, json.array()
-  for name in pairs(engine.rules.predictions) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do out[i] = view(engine, engine.rules.predictions[name]) end
+  local out = json.array()
+  for i, name in ipairs(check.names(engine.rules.predictions)) do
+    out[i] = view(engine, engine.rules.predictions[name])
+  end
   return out
-end
-
-local function series_text(labels)
-  local list = {}
-  for name, value in pairs(labels) do list[#list + 1] = ('%s=%q'):format(name, value) end
-  table.sort(list)
-  return table.concat(list, ',')
 end
 
 --- Gauges that are drawn anew for each scrape; what is not known now is not there.
@@ -175,7 +165,7 @@ function predictions.measure(engine)
   for name in pairs(engine.rules.predictions) do
     for _, s in pairs(evaluate.read_state(engine, { name = name }).series or {}) do
       if type(s.value) == 'number' then
-        local series = series_text(s.labels)
+        local series = prometheus.labels_text(s.labels)
         metrics.prediction_probability:set(s.value, name, series)
         metrics.prediction_missing:set(#(s.details and s.details.missing or {}), name, series)
       end

@@ -4,6 +4,7 @@ local approvals = require 'engine.approvals'
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local daemon = require 'perigee.daemon'
+local evaluate = require 'engine.evaluate'
 local faults = require 'engine.faults'
 local forecasts = require 'engine.forecasts'
 local guardrails = require 'engine.guardrails'
@@ -38,8 +39,8 @@ local function series_view(series)
   return { labels = series.labels, annotations = series.annotations, state = series.state,
     condition = series.condition,
     value = series.value, is_anomaly = series.condition == 'anomaly',
-    anomaly_score = series.anomaly_score,
-    confidence = series.confidence, reason = series.reason, active_at = time(series.active_at),
+    anomaly_score = series.anomaly_score or json.null,
+    confidence = series.confidence or json.null, reason = series.reason, active_at = time(series.active_at),
     fired_at = time(series.fired_at), resolved_at = time(series.resolved_at),
     partial = series.partial }
 end
@@ -51,8 +52,7 @@ local function condition_of(row, state)
 end
 
 local function signal_view(engine, def)
-  local row = engine.store:row('select * from signals where name = ?', def.name)
-    or { health = 'unknown', error = '', evaluated_at = 0, seconds = 0, state = '{}' }
+  local row = evaluate.row(engine, def.name)
   local state, series = json.decode(row.state), json.array()
   for _, s in pairs(state.series or {}) do series[#series + 1] = series_view(s) end
   table.sort(series, function(a, b) return json.encode(a.labels) < json.encode(b.labels) end)

@@ -31,14 +31,8 @@ local function alerts_of(name, state)
   return out
 end
 
-local function row_of(engine, name)
-  return engine.store:row(
-    'select health, error, seconds, evaluated_at, state from signals where name = ?', name)
-    or { health = 'unknown', error = '', seconds = 0, evaluated_at = 0, state = '{}' }
-end
-
 local function rule_of(engine, def)
-  local row = row_of(engine, def.name)
+  local row = evaluate.row(engine, def.name)
   local state = json.decode(row.state)
   return { type = 'alerting', name = def.name,
     query = def.query or ('%s %q'):format(def.kind, def.name), duration = def.hold_for,
