@@ -5,7 +5,8 @@
 #include "kernels/calendar.h"
 #include "kernels/seasonal.h"
 
-enum { SEASONAL_BLOCK = 64 }; /* rows whose features are made at once */
+enum { SEASONAL_BLOCK = 64 };  /* rows whose features are made at once */
+#define SEASONAL_LARGEST 1e100 /* of values, whose squares, summed up, are finite */
 
 struct seasonal_column_set { /* a part and its columns [first, first + n) */
     char *name;
@@ -119,6 +120,7 @@ void seasonal_problem_fill(struct seasonal_problem *p, const struct seasonal_sum
                            const struct seasonal *m, double unit, double y_unit);
 /* theta (n) is where it begins and ends; *v too. */
 void seasonal_solve(struct seasonal_problem *p, double *theta, double *v, double *rss);
+double seasonal_solve_at(struct seasonal_problem *p, double v, double *theta); /* v held; rss */
 double seasonal_profile_v(double rss, size_t n);
 
 /* seasonal_newton.c: logistic growth and multiplicative parts. */

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS = 200, HALVINGS = 30 };
+enum { STEPS = 200, HALVINGS = 30, FEW_HALVINGS = 4 };
+enum { MOST_KEPT = 1 << 20 }; /* features, 8 MiB of them, that are kept from pass to pass */
 
 struct newton {
     struct seasonal *m;
@@ -22,8 +23,10 @@ struct newton {
     struct seasonal_problem *p;
     double *slope, *offset; /* (n_changes + 1) */
     double *rows;           /* (SEASONAL_BLOCK, stride) */
+    double *kept;           /* (rows, stride) the features of all rows, or NULL */
     double *theta, *aim;    /* (p->n) */
     bool exact;             /* Newton's, not Gauss' */
+    bool held;              /* Gauss', and the variance as it is */
 };
 
 /* -- one pass -- */
@@ -79,6 +82,26 @@ static void add_row(struct newton *w, size_t i, size_t seg, double *row)
     }
 }
 
+/* Making features takes half of a pass. Where there is no room for them each pass makes them. */
+static void keep_features(struct newton *w)
+{
+    const struct seasonal_series *s = w->m->series;
+    if (s->stride == 0 || w->m->rows > MOST_KEPT / s->stride) return;
+    w->kept = malloc(w->m->rows * s->stride * sizeof *w->kept);
+    if (w->kept != NULL) seasonal_features(s, s->ds, s->x, w->m->rows, w->kept);
+}
+
+/* Features of rows i, … into w->rows. */
+static void take_features(struct newton *w, size_t i, size_t count)
+{
+    const struct seasonal_series *s = w->m->series;
+    if (w->kept != NULL)
+        memcpy(w->rows, w->kept + i * s->stride, count * s->stride * sizeof *w->rows);
+    else
+        seasonal_features(s, s->ds + i, s->x == NULL ? NULL : s->x + i * s->n_regressors, count,
+                          w->rows);
+}
+
 static int pass(struct newton *w)
 {
     const struct seasonal *m = w->m;
@@ -90,8 +113,7 @@ static int pass(struct newton *w)
         size_t last = seg == m->n_changes ? m->rows : m->boundary[seg];
         for (size_t i = first; i < last; i += SEASONAL_BLOCK) {
             size_t count = last - i < SEASONAL_BLOCK ? last - i : SEASONAL_BLOCK;
-            const double *x = s->x == NULL ? NULL : s->x + i * s->n_regressors;
-            seasonal_features(s, s->ds + i, x, count, w->rows);
+            take_features(w, i, count);
             for (size_t k = 0; k < count; k++) add_row(w, i + k, seg, w->rows + k * s->stride);
             seasonal_sums_gram(w->sums->ff, s->stride, w->rows, count);
         }
@@ -188,14 +210,18 @@ static int improve(struct newton *w, double *lp, double *gain, double *moved)
     memcpy(p->theta0, w->theta, p->n * sizeof(double));
     memcpy(w->aim, w->theta, p->n * sizeof(double));
     double v = seasonal_profile_v(p->rr, p->n_rows), rss, before = *lp, alpha = 1;
-    seasonal_solve(p, w->aim, &v, &rss);
+    if (w->held)
+        seasonal_solve_at(p, v, w->aim);
+    else
+        seasonal_solve(p, w->aim, &v, &rss);
     *moved = *gain = 0;
     for (size_t i = 0; i < p->n; i++) {
         double d = fabs(w->aim[i] - w->theta[i]);
-        if (!isfinite(d)) return 0;
-        if (d > *moved) *moved = d;
+        if (!(d <= *moved)) *moved = isfinite(d) ? d : INFINITY;
+        if (*moved == INFINITY) return 0;
     }
-    for (int half = 0; half < HALVINGS; half++, alpha /= 2) {
+    int halvings = w->held ? HALVINGS : FEW_HALVINGS;
+    for (int half = 0; half < halvings; half++, alpha /= 2) {
         for (size_t i = 0; i < p->n; i++)
             p->theta0[i] = w->theta[i] + alpha * (w->aim[i] - w->theta[i]);
         if (alpha == 1) memcpy(p->theta0, w->aim, p->n * sizeof(double));
@@ -206,23 +232,25 @@ static int improve(struct newton *w, double *lp, double *gain, double *moved)
             *gain = *lp - before;
             return 0;
         }
-        if (w->exact && half > 2) break;
     }
     put_theta(w, w->theta);
     return value(w, lp);
 }
 
+/* Newton's steps once Gauss' are small. Where either finds nothing better, one of Gauss' with the
+ * variance held: a convex model with the right gradient, whose mode lies uphill. Where that finds
+ * nothing either, this is the mode. */
 static int climb(struct newton *w)
 {
     double lp, gain, moved;
-    int rc = value(w, &lp), refused = 0;
+    int rc = value(w, &lp);
     for (int i = 0; i < STEPS && rc == 0; i++) {
         rc = improve(w, &lp, &gain, &moved);
         if (rc < 0) break;
         bool small = gain <= 1e-12 * (1 + fabs(lp));
-        if (small && (moved < 1e-9 || ++refused > 3)) break;
-        /* Newton's steps once Gauss' are small; back where they find nothing. */
-        bool exact = gain < 1 && !(w->exact && small);
+        if (small && (moved < 1e-9 || w->held)) break;
+        w->held = small || (w->held && gain >= 1);
+        bool exact = gain < 1 && !small;
         if (exact == w->exact) continue;
         w->exact = exact;
         rc = pass(w);
@@ -249,10 +277,12 @@ int seasonal_newton(struct seasonal *m, const double *y, bool warm, const atomic
         w.theta = w.offset + m->n_changes + 1;
         w.aim = w.theta + w.p->n;
         w.rows = w.aim + w.p->n;
+        keep_features(&w);
         if (!warm) guess(&w);
         rc = climb(&w);
     }
     free(work);
+    free(w.kept);
     free(w.sums);
     seasonal_problem_free(w.p);
     return rc;

@@ -329,15 +329,31 @@ double seasonal_profile_v(double rss, size_t n)
     return v > LEAST_V ? v : LEAST_V;
 }
 
+double seasonal_solve_at(struct seasonal_problem *p, double v, double *theta)
+{
+    struct work w = work_of(p);
+    memcpy(w.delta, theta + w.e, w.s * sizeof(double));
+    return solve_at(p, &w, v, theta);
+}
+
 void seasonal_solve(struct seasonal_problem *p, double *theta, double *v, double *rss)
 {
     struct work w = work_of(p);
-    double before = 0, after_before = 0;
+    double before = 0, after_before = 0, least = INFINITY;
+    int idle = 0;
     memcpy(w.delta, theta + w.e, w.s * sizeof(double));
     for (int round = 0; round < ROUNDS; round++) {
         *rss = solve_at(p, &w, *v, theta);
         double now = log(*v), after = log(seasonal_profile_v(*rss, p->n_rows));
-        if (fabs(after - now) < 1e-12) return;
+        double miss = fabs(after - now);
+        if (miss < 1e-12) return;
+        /* RSS is what is left of larger sums: where it is small, rounding keeps the two apart. */
+        if (miss < least / 2) {
+            least = miss;
+            idle = 0;
+        } else if (least < 1e-6 && ++idle > 2) {
+            return;
+        }
         double next = after, slope = (after - after_before) / (now - before);
         if (round > 1 && fabs(slope) < 0.9) next = now + (after - now) / (1 - slope);
         if (fabs(next - after) > 1) next = after;
