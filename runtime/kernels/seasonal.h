@@ -75,6 +75,11 @@ struct seasonal_series;
 int seasonal_series_new(struct seasonal_series **out, const struct seasonal_spec *spec,
                         const double *ds, const double *y, const double *cap, const double *floor,
                         size_t n, struct err *e);
+/* The same of *ds and *y from malloc(): where they are in order and nothing is missing they become
+ * the series' own, and NULL, which saves copying them. */
+int seasonal_series_adopt(struct seasonal_series **out, const struct seasonal_spec *spec,
+                          double **ds, double **y, const double *cap, const double *floor, size_t n,
+                          struct err *e);
 void seasonal_series_free(struct seasonal_series *s); /* its owners' last; NULL is fine */
 size_t seasonal_series_rows(const struct seasonal_series *s);
 const double *seasonal_series_ds(const struct seasonal_series *s); /* (rows) */

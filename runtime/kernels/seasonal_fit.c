@@ -7,6 +7,8 @@
 #include <string.h>
 
 static const double DAY = 86400;
+static const double LEAST_SCALE = 1e-140; /* whose square is a number yet */
+static const double MOST_SIGMA = 1e3;     /* of y_scale: the model is nowhere near the data */
 
 void seasonal_free(struct seasonal *m)
 {
@@ -254,12 +256,16 @@ static int fit_shape(struct seasonal *m, const double *y, const atomic_bool *can
     int rc = 0;
     if (s->growth != SEASONAL_LOGISTIC && is_constant(m, y))
         fit_constant(m, y[0]);
+    else if (m->y_scale < LEAST_SCALE)
+        return err_set(e, -EINVAL, "y is %g at most: too small to be squared", m->y_scale);
     else if (s->growth != SEASONAL_LOGISTIC && !s->has_multiplicative)
         rc = fit_linear(m, y, cancel);
     else
         rc = seasonal_newton(m, y, false, cancel);
     if (rc == -ENOMEM) err_set(e, rc, "not enough memory");
     if (rc == -ECANCELED) err_set(e, rc, "cancelled");
+    if (rc == 0 && !(m->sigma < MOST_SIGMA))
+        rc = err_set(e, -EINVAL, "no curve comes near the values: is the cap far above them?");
     if (rc == 0) fold_dummy(m);
     return rc;
 }
@@ -397,7 +403,8 @@ int seasonal_update(struct seasonal *m, const double *ds, const double *y, size_
     struct seasonal_series *s = m->series;
     size_t before = s->n;
     for (size_t i = 0; i < n; i++)
-        if (fabs(y[i]) > 1e100) return err_set(e, -EINVAL, "y[%zu] is infinite", i + 1);
+        if (fabs(y[i]) > SEASONAL_LARGEST)
+            return err_set(e, -EINVAL, "y[%zu] is beyond %g: %g", i + 1, SEASONAL_LARGEST, y[i]);
     struct solving w = {0};
     double *rows = malloc(SEASONAL_BLOCK * (s->stride + 1) * sizeof *rows);
     int rc = rows == NULL ? -ENOMEM : reserve(s, n);

@@ -6,7 +6,6 @@
 #include <string.h>
 
 static const double DAY = 86400;
-static const double LARGEST = 1e100;               /* whose square, summed up, is finite */
 static const double SHORTEST = 1e-5, SMALL = 1e-9; /* a period in days; of prior scales */
 
 struct seasonal_spec seasonal_defaults(void)
@@ -24,6 +23,7 @@ struct seasonal_spec seasonal_defaults(void)
 struct rows {
     const double *ds, *y, *cap, *low;
     const struct seasonal_spec *spec;
+    double **own_ds, **own_y; /* NULL, or where ds and y may be taken from */
 };
 
 static int check_rows(const struct rows *r, size_t n, size_t *kept, struct err *e)
@@ -33,12 +33,13 @@ static int check_rows(const struct rows *r, size_t n, size_t *kept, struct err *
         if (!(fabs(r->ds[i]) <= (double)CALENDAR_LIMIT))
             return err_set(e, -EINVAL, "ds[%zu] is no time in Unix seconds: %g", i + 1, r->ds[i]);
         if (isinf(r->y[i])) return err_set(e, -EINVAL, "y[%zu] is infinite", i + 1);
-        if (fabs(r->y[i]) > LARGEST)
-            return err_set(e, -EINVAL, "y[%zu] is beyond %g: %g", i + 1, LARGEST, r->y[i]);
+        if (fabs(r->y[i]) > SEASONAL_LARGEST)
+            return err_set(e, -EINVAL, "y[%zu] is beyond %g: %g", i + 1, SEASONAL_LARGEST, r->y[i]);
         if (isnan(r->y[i])) continue;
         if (r->cap != NULL) {
             double low = r->low == NULL ? 0 : r->low[i];
-            if (!(fabs(r->cap[i]) <= LARGEST && fabs(low) <= LARGEST && r->cap[i] > low))
+            if (!(fabs(r->cap[i]) <= SEASONAL_LARGEST && fabs(low) <= SEASONAL_LARGEST &&
+                  r->cap[i] > low))
                 return err_set(e, -EINVAL, "cap %g of row %zu is not above its floor %g", r->cap[i],
                                i + 1, low);
         }
@@ -89,6 +90,15 @@ static double *gather(const double *x, const struct key *keys, size_t n)
     return out;
 }
 
+/* x itself where it is in order and may be had, else a copy. */
+static double *adopt(double **own, const double *x, const struct key *keys, size_t n)
+{
+    if (own == NULL || keys != NULL) return gather(x, keys, n);
+    double *out = *own;
+    *own = NULL;
+    return out;
+}
+
 /* x (n, n_regressors) out of the parts' arrays. */
 static int gather_regressors(struct seasonal_series *s, const struct seasonal_spec *spec,
                              const struct key *keys, struct err *e)
@@ -100,7 +110,7 @@ static int gather_regressors(struct seasonal_series *s, const struct seasonal_sp
         for (size_t k = 0; k < s->n; k++) {
             size_t from = keys == NULL ? k : keys[k].i;
             double v = spec->parts[p].values[from];
-            if (!(fabs(v) <= LARGEST))
+            if (!(fabs(v) <= SEASONAL_LARGEST))
                 return err_set(e, -EINVAL, "regressor \"%s\": value %zu is not finite",
                                s->parts[p].name, from + 1);
             s->x[k * s->n_regressors + s->parts[p].regressor] = v;
@@ -119,8 +129,8 @@ static int take_rows(struct seasonal_series *s, const struct rows *r, size_t n, 
     if (order_rows(&keys, r->ds, r->y, n, kept) < 0)
         return err_set(e, -ENOMEM, "not enough memory");
     s->n = s->capacity = kept;
-    s->ds = gather(r->ds, keys, kept);
-    s->y = gather(r->y, keys, kept);
+    s->ds = adopt(r->own_ds, r->ds, keys, kept);
+    s->y = adopt(r->own_y, r->y, keys, kept);
     bool failed = s->ds == NULL || s->y == NULL;
     if (r->cap != NULL) {
         s->cap = gather(r->cap, keys, kept);
@@ -315,13 +325,12 @@ static int check_spec(const struct seasonal_spec *spec, struct err *e)
     return 0;
 }
 
-int seasonal_series_new(struct seasonal_series **out, const struct seasonal_spec *spec,
-                        const double *ds, const double *y, const double *cap, const double *floor,
-                        size_t n, struct err *e)
+static int new_series(struct seasonal_series **out, struct rows *rows, size_t n, struct err *e)
 {
+    const struct seasonal_spec *spec = rows->spec;
     int rc = check_spec(spec, e);
     if (rc < 0) return rc;
-    if (spec->growth == SEASONAL_LOGISTIC && cap == NULL)
+    if (spec->growth == SEASONAL_LOGISTIC && rows->cap == NULL)
         return err_set(e, -EINVAL, "logistic growth needs a cap");
     struct seasonal_series *s = calloc(1, sizeof *s);
     if (s == NULL) return err_set(e, -ENOMEM, "not enough memory");
@@ -332,10 +341,9 @@ int seasonal_series_new(struct seasonal_series **out, const struct seasonal_spec
     s->interval_width = spec->interval_width;
     s->samples = spec->samples;
     s->seed = spec->seed;
-    bool logistic = spec->growth == SEASONAL_LOGISTIC;
-    struct rows rows = {ds, y, logistic ? cap : NULL, logistic ? floor : NULL, spec};
+    if (spec->growth != SEASONAL_LOGISTIC) rows->cap = rows->low = NULL;
     rc = copy_parts(s, spec, e);
-    if (rc == 0) rc = take_rows(s, &rows, n, e);
+    if (rc == 0) rc = take_rows(s, rows, n, e);
     if (rc == 0) rc = lay_out_columns(s, spec, e);
     if (rc == 0) rc = copy_changepoints(s, spec, e);
     if (rc == 0) rc = copy_zone(s, spec, e);
@@ -345,6 +353,22 @@ int seasonal_series_new(struct seasonal_series **out, const struct seasonal_spec
     }
     *out = s;
     return 0;
+}
+
+int seasonal_series_new(struct seasonal_series **out, const struct seasonal_spec *spec,
+                        const double *ds, const double *y, const double *cap, const double *floor,
+                        size_t n, struct err *e)
+{
+    struct rows rows = {ds, y, cap, floor, spec, NULL, NULL};
+    return new_series(out, &rows, n, e);
+}
+
+int seasonal_series_adopt(struct seasonal_series **out, const struct seasonal_spec *spec,
+                          double **ds, double **y, const double *cap, const double *floor, size_t n,
+                          struct err *e)
+{
+    struct rows rows = {*ds, *y, cap, floor, spec, ds, y};
+    return new_series(out, &rows, n, e);
 }
 
 void seasonal_series_free(struct seasonal_series *s)

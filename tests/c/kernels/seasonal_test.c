@@ -177,6 +177,30 @@ TEST(so_is_a_logistic_one_and_a_flat_one)
     }
 }
 
+/* Shapes that the model can only bend to: on the way steps with the best variance lead nowhere. */
+TEST(curves_and_factors_reach_the_mode_of_data_that_are_neither)
+{
+    struct seasonal_spec logistic = spec_of(2, 1), factor = spec_of(0, 1);
+    logistic.growth = SEASONAL_LOGISTIC;
+    struct data *d = make(60, 1, 0);
+    for (size_t i = 0; i < d->n; i++) {
+        d->y[i] = (double)i + 1;
+        d->cap[i] = 200;
+        d->floor[i] = 0;
+    }
+    struct seasonal *m = fit(&logistic, d);
+    check_mode(m, d);
+    assert_true(m->log_posterior > 211.665);
+    seasonal_free(m);
+    struct seasonal_part times = {"daily", SEASONAL_SEASON, true, 10, .period = 1, .order = 4};
+    factor.parts = &times;
+    d = make(400, 1, 0);
+    for (size_t i = 0; i < d->n; i++) d->y[i] = sin(TURN * d->ds[i] / 86400);
+    m = fit(&factor, d);
+    check_mode(m, d);
+    seasonal_free(m);
+}
+
 TEST(few_rows_have_few_changepoints_and_still_a_mode)
 {
     struct seasonal_spec spec = spec_of(2, 1);
@@ -409,8 +433,11 @@ static int try(const struct seasonal_spec *spec, const struct data *d)
 {
     struct err e = {0};
     struct seasonal_series *s = NULL;
+    struct seasonal *m = NULL;
     int rc = seasonal_series_new(&s, spec, d->ds, d->y, d->cap, d->floor, d->n, &e);
+    if (rc == 0) rc = seasonal_fit(&m, s, NULL, NULL, &e);
     assert_true(rc == 0 || e.text[0] != '\0');
+    seasonal_free(m);
     seasonal_series_free(s);
     return rc;
 }
@@ -448,6 +475,18 @@ TEST(what_cannot_be_fitted_is_refused)
     spec = spec_of(1, 2);
     spec.changepoints = &change;
     spec.n_changepoints = 1;
+    assert_int_equal(try(&spec, d), -EINVAL);
+}
+
+TEST(values_and_caps_beyond_reach_are_refused)
+{
+    struct seasonal_spec spec = spec_of(0, 1);
+    struct data *d = make(100, 1, 1);
+    for (size_t i = 0; i < d->n; i++) d->y[i] *= 1e-200;
+    assert_int_equal(try(&spec, d), -EINVAL);
+    d = make(100, 1, 1);
+    spec.growth = SEASONAL_LOGISTIC;
+    for (size_t i = 0; i < d->n; i++) d->cap[i] = 1e99;
     assert_int_equal(try(&spec, d), -EINVAL);
 }
 
@@ -537,6 +576,7 @@ int main(void)
         CHECK(a_linear_fit_is_the_mode_of_the_posterior),
         CHECK(so_is_one_whose_seasons_multiply_in_part),
         CHECK(so_is_a_logistic_one_and_a_flat_one),
+        CHECK(curves_and_factors_reach_the_mode_of_data_that_are_neither),
         CHECK(few_rows_have_few_changepoints_and_still_a_mode),
         CHECK(changes_that_are_not_needed_are_exactly_none),
         CHECK(times_on_a_grid_and_times_off_it_give_the_same_fit),
@@ -548,6 +588,7 @@ int main(void)
         CHECK(a_threshold_is_reached_when_the_line_is_there),
         CHECK(a_constant_and_an_exact_line_have_answers),
         CHECK(what_cannot_be_fitted_is_refused),
+        CHECK(values_and_caps_beyond_reach_are_refused),
         CHECK(a_fit_ends_when_it_is_cancelled),
         CHECK(a_model_survives_as_bytes),
         CHECK(bytes_cut_off_or_changed_are_refused),
