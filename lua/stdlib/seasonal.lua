@@ -51,6 +51,8 @@ local name = { required = true, test = function(v)
   if RESERVED[v] then return ('"%s" is the name of a column of every forecast'):format(v) end
 end }
 
+local FURTHEST <const> = 100000000000000 -- Unix seconds
+
 local CUSTOM <const> = {
   name = name,
   period = check.required(check.number(nil, { above = 0 })),
@@ -61,7 +63,7 @@ local CUSTOM <const> = {
 
 local HOLIDAY <const> = {
   name = name,
-  ds = check.required(check.list_of(check.number())),
+  ds = check.required(check.list_of(check.number(nil, { min = -FURTHEST, max = FURTHEST }))),
   lower_window = check.number(0, { integer = true, min = -400, max = 0 }),
   upper_window = check.number(0, { integer = true, min = 0, max = 400 }),
   prior_scale = scale,
@@ -272,8 +274,8 @@ end
 ---@field timezone? string                     that seasons and holidays go by; "UTC"
 ---@field model? "prophet"|"auto"              "prophet"
 
---- Fits the model to values at times; NaN, nil and false are missing values. nil and why where
---- there is nothing to fit.
+--- Fits the model to values at times, one each; NaN and false stand for missing ones. nil and why
+--- where there is nothing to fit.
 ---@param ds number[]  Unix seconds, in any order
 ---@param y (number|false)[]
 ---@param options? seasonal.Options
@@ -404,11 +406,12 @@ local REACH <const> = {
 ---@return { first?: number, probability: number, quantiles: table<number, number> }
 function Model:time_to(threshold, horizon_seconds, options)
   local o = check.options('time_to', options, REACH)
-  local problem = check.number(nil, { above = 0 }).test(horizon_seconds)
+  local problem = check.number(nil, { above = 0, max = FURTHEST }).test(horizon_seconds)
   if problem then error('time_to: horizon_seconds: ' .. problem, 2) end
   problem = check.number().test(threshold)
   if problem then error('time_to: threshold: ' .. problem, 2) end
-  local step = math.max(o.step or self.step, horizon_seconds / MOST_STEPS)
+  local step = math.max(math.min(o.step or self.step, horizon_seconds),
+    horizon_seconds / MOST_STEPS)
   local ds = {}
   for i = 1, math.max(1, horizon_seconds // step) do
     ds[i] = self.start + self.t_scale + i * step

@@ -154,7 +154,18 @@ describe('seasonal.fit', function()
       assert.is_false(ok)
       assert.truthy(message:find(words, 1, true), message)
     end
-    assert.has_error(function() seasonal.fit(ds, { 1, 2, 'x' }) end)
+    for words, case in pairs {
+      ['y has 2 values for 3 times'] = { { 1, 2, 3 }, { 1, 2 } },
+      ['y has 4 values for 3 times'] = { { 1, 2, 3 }, { 1, 2, 3, 4 } },
+      ['y[3] is a string'] = { { 1, 2, 3 }, { 1, 2, 'x' } },
+      ['ds[2] is a nil'] = { { 1, nil, 3 }, { 1, 2, 3 } },
+      ['y is a nil'] = { { 1 } },
+      ['holidays[1].ds[1]'] = { ds, y, { holidays = { { name = 'a', ds = { 1e300 } } } } },
+    } do
+      local ok, message = pcall(seasonal.fit, table.unpack(case, 1, 3))
+      assert.is_false(ok)
+      assert.truthy(message:find(words, 1, true), message)
+    end
   end)
 
   it('has an answer for a constant', function()
@@ -178,6 +189,10 @@ describe('a model', function()
     assert.is_true(f.yhat_upper[168] - f.yhat_lower[168] > f.yhat_upper[1] - f.yhat_lower[1])
     local plain = seasonal.fit(ds, y, { uncertainty_samples = 0 }):predict { ds[1] }
     assert.is_nil(plain.yhat_lower)
+    assert.same({}, m:predict({}).yhat)
+    local ok, message = pcall(m.predict, m)
+    assert.is_false(ok)
+    assert.truthy(message:find('ds is a nil; expected a list', 1, true), message)
   end)
 
   it('covers the history as the interval says', function()
@@ -208,6 +223,15 @@ describe('a model', function()
     assert.same({}, never.quantiles)
     assert.equal(0, never.probability)
     assert.equal(0, m:time_to(0, 10 * DAY, { falling = true }).probability)
+    -- No step goes beyond the horizon; what is there already is reached with the first.
+    assert.equal(60, m:time_to(0, 60).first)
+    assert.equal(DAY, m:time_to(0, DAY, { step = 10 * DAY }).quantiles[0.5])
+    local plain = seasonal.fit(ds, y, { uncertainty_samples = 0 }):time_to(80, 40 * DAY)
+    assert.equal(r.first, plain.first)
+    assert.is_nil(plain.probability)
+    for _, horizon in ipairs { 0, -1, 0 / 0, math.huge, 1e18 } do
+      assert.has_error(function() m:time_to(80, horizon) end)
+    end
   end)
 
   it('is updated with what came since', function()
@@ -221,6 +245,8 @@ describe('a model', function()
     near(whole:predict({ ds[720] + 9 * DAY }).yhat[1], one:predict({ ds[720] + 9 * DAY }).yhat[1],
       1e-6)
     assert.is_nil((one:update({ ds[720] + 50 * DAY }, { math.huge })))
+    assert.has_error(function() one:update({ ds[720] + 50 * DAY }, {}) end)
+    assert.equal(one, one:update({}, {}))
     assert.equal(744, one.rows)
     assert.truthy(one:update({ ds[1] + 1800 }, { 50 })) -- a row that came late
     assert.equal(745, one.rows)
