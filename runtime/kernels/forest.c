@@ -100,6 +100,12 @@ int forest_match(const struct forest *f, const struct matrix *m, size_t *which, 
 
 /* -- assembly -- */
 
+void forest_tree_free(struct forest_tree *tree)
+{
+    free(tree->nodes);
+    free(tree->pairs);
+}
+
 static unsigned bits_for(size_t n) /* to hold 0 .. n - 1 */
 {
     unsigned bits = 0;
@@ -120,59 +126,75 @@ static int allocate(struct forest *f, size_t nodes)
     return all ? 0 : -ENOMEM;
 }
 
-/* What the trees are put in order with: room for the largest. */
+/* What the trees are put in order with: room for the largest. Where a tree goes on is left to
+ * chance, so there are no branches on it below. */
 struct order {
-    uint32_t *at;         /* (n) where in the sprouts the k-th node is */
-    unsigned char *depth; /* (n) of the k-th node */
+    uint32_t *at;         /* (n + 2) where in the sprouts the k-th node is */
+    unsigned char *depth; /* (n + 2) of the k-th node */
+    uint32_t *inner;      /* (n) the nodes that have children, in order */
     double c[257];        /* forest_c() of small numbers, to save logarithms */
 };
+
+static int order_init(struct order *o, size_t largest)
+{
+    *o = (struct order){.at = malloc((largest + 2) * sizeof *o->at),
+                        .depth = malloc(largest + 2),
+                        .inner = malloc(largest * sizeof *o->inner)};
+    for (unsigned n = 0; n <= 256; n++) o->c[n] = forest_c(n);
+    return o->at != NULL && o->depth != NULL && o->inner != NULL ? 0 : -ENOMEM;
+}
+
+static void order_free(struct order *o)
+{
+    free(o->at);
+    free(o->depth);
+    free(o->inner);
+}
 
 /* The nodes in order of depth. The count of those that are reached, or n + 1 for no tree. */
 static size_t breadth_first(const struct forest_tree *tree, struct order *o)
 {
-    size_t end = 1;
+    size_t end = 1, inner = 0, n = tree->n;
     o->at[0] = 0;
     o->depth[0] = 0;
     for (size_t k = 0; k < end; k++) {
         const struct forest_sprout *s = &tree->nodes[o->at[k]];
-        if (s->left == 0 && s->right == 0) continue;
-        bool fits = end + 2 <= tree->n && o->depth[k] < FOREST_DEPTH && s->left < tree->n &&
-                    s->right < tree->n && s->left > 0 && s->right > 0;
-        if (!fits) return tree->n + 1;
+        bool cuts = s->left != 0 || s->right != 0;
+        bool fits = s->left - 1 < n - 1 && s->right - 1 < n - 1 && end + 2 <= n &&
+                    o->depth[k] < FOREST_DEPTH;
+        if (cuts & !fits) return n + 1;
         o->at[end] = s->left;
         o->at[end + 1] = s->right;
         o->depth[end] = o->depth[end + 1] = (unsigned char)(o->depth[k] + 1);
-        end += 2;
+        end += 2 * (size_t)cuts;
+        o->inner[inner] = (uint32_t)k;
+        inner += cuts;
     }
     return end;
 }
 
 static void place(struct forest *f, size_t tree, const struct forest_tree *from, struct order *o)
 {
-    uint32_t first = f->first[tree], child = 1;
-    for (uint32_t k = 0; k < from->n; k++) {
+    uint32_t first = f->first[tree], child = 1, n = (uint32_t)from->n;
+    for (uint32_t k = 0; k < n; k++) {
         const struct forest_sprout *s = &from->nodes[o->at[k]];
-        bool leaf = s->left == 0;
-        struct forest_node *n = &f->node[first + k];
-        *n = (struct forest_node){leaf ? INFINITY : s->t, (first + (leaf ? k : child))
-                                                                  << f->feature_bits |
-                                                              (leaf ? 0 : s->feature)};
-        if (f->pair != NULL) {
-            struct forest_pair cut = {s->t2, {s->w[0], s->w[1]}, s->second};
-            f->pair[first + k] = leaf ? (struct forest_pair){INFINITY, {0, 0}, 0} : cut;
-        }
-        f->rows[first + k] = leaf ? s->rows : 0;
-        double c = s->rows <= 256 ? o->c[s->rows] : forest_c(s->rows);
-        f->value[first + k] = leaf ? o->depth[k] + c : 0;
-        if (o->depth[k] > f->levels) f->levels = o->depth[k];
-        child += leaf ? 0 : 2;
+        uint32_t cuts = s->left != 0, to = first + (cuts ? child : k);
+        f->node[first + k] = (struct forest_node){s->t, to << f->feature_bits | s->feature};
+        f->rows[first + k] = s->rows;
+        f->value[first + k] = o->depth[k] + (s->rows <= 256 ? o->c[s->rows] : forest_c(s->rows));
+        child += 2 * cuts;
     }
-    for (uint32_t k = (uint32_t)from->n; k-- > 0;) { /* children come after their parents */
-        uint32_t down = forest_child(f, first, f->node[first + k]);
-        if (down == k) continue;
-        uint32_t l = first + down, r = l + 1, sum = f->rows[l] + f->rows[r];
-        f->rows[first + k] = sum;
-        f->value[first + k] = (f->rows[l] * f->value[l] + f->rows[r] * f->value[r]) / sum;
+    for (uint32_t k = 0; f->pair != NULL && k < n; k++) {
+        const struct forest_pair none = {INFINITY, {0, 0}, 0};
+        bool leaf = from->nodes[o->at[k]].left == 0;
+        f->pair[first + k] = leaf ? none : from->pairs[o->at[k]];
+    }
+    if (o->depth[n - 1] > f->levels) f->levels = o->depth[n - 1];
+    for (uint32_t i = (n - 1) / 2; i-- > 0;) { /* children come after their parents */
+        uint32_t k = first + o->inner[i], l = first + 2 * i + 1, r = l + 1,
+                 sum = f->rows[l] + f->rows[r];
+        f->rows[k] = sum;
+        f->value[k] = (f->rows[l] * f->value[l] + f->rows[r] * f->value[r]) / sum;
     }
 }
 
@@ -182,13 +204,15 @@ static int check_tree(const struct forest *f, size_t tree, const struct forest_t
     uint64_t rows = 0;
     for (size_t k = 0; k < from->n; k++) {
         const struct forest_sprout *s = &from->nodes[k];
-        bool leaf = s->left == 0 && s->right == 0;
-        rows += leaf ? s->rows : 0;
-        if (leaf && s->rows == 0)
+        uint32_t leaf = s->left == 0 && s->right == 0;
+        rows += leaf * s->rows;
+        if (leaf & (s->rows == 0))
             return err_set(e, -EINVAL, "tree %zu: leaf %zu has no rows", tree + 1, k);
-        if (!leaf && (s->feature >= f->features || s->second >= f->features))
+        uint32_t second = leaf || from->pairs == NULL ? 0 : from->pairs[k].second,
+                 last = s->feature > second ? s->feature : second;
+        if (last >= f->features)
             return err_set(e, -EINVAL, "tree %zu: node %zu cuts feature %u of %zu", tree + 1, k,
-                           s->feature >= f->features ? s->feature : s->second, f->features);
+                           last, f->features);
     }
     if (rows > UINT32_MAX) return err_set(e, -EINVAL, "tree %zu has too many rows", tree + 1);
     return 0;
@@ -197,7 +221,6 @@ static int check_tree(const struct forest *f, size_t tree, const struct forest_t
 static int place_all(struct forest *f, const struct forest_tree *trees, struct order *o,
                      struct err *e)
 {
-    for (unsigned n = 0; n <= 256; n++) o->c[n] = forest_c(n);
     for (size_t t = 0; t < f->trees; t++) {
         int rc = check_tree(f, t, &trees[t], e);
         if (rc < 0) return rc;
@@ -221,10 +244,11 @@ int forest_assemble(struct forest **out, const struct forest *head, const struct
     if (nodes > (uint64_t)1 << (32 - bits))
         return err_set(e, -EINVAL, "%llu nodes over %zu columns are too many",
                        (unsigned long long)nodes, head->features);
-    struct order o = {calloc(largest, sizeof *o.at), calloc(largest, 1), {0}};
+    struct order o;
+    int rc = order_init(&o, largest);
     struct forest *f = calloc(1, sizeof *f);
-    int rc = -ENOMEM;
-    if (f != NULL && o.at != NULL && o.depth != NULL) {
+    if (f == NULL) rc = -ENOMEM;
+    if (rc == 0) {
         *f = (struct forest){.features = head->features,
                              .trees = head->trees,
                              .max_samples = head->max_samples,
@@ -241,8 +265,7 @@ int forest_assemble(struct forest **out, const struct forest *head, const struct
         for (size_t t = 0; t < f->trees; t++) f->first[t + 1] = f->first[t] + (uint32_t)trees[t].n;
         rc = place_all(f, trees, &o, e);
     }
-    free(o.at);
-    free(o.depth);
+    order_free(&o);
     if (rc == -ENOMEM) err_set(e, rc, "not enough memory");
     if (rc < 0) {
         forest_free(f);

@@ -49,15 +49,16 @@ struct forest {
 struct forest_sprout {
     uint32_t left, right; /* both 0 for a leaf */
     uint32_t rows;        /* of a leaf; those of others are added up */
-    uint32_t feature, second;
-    float t, w[2];
-    double t2; /* of a cut along two columns */
+    uint32_t feature;     /* of a leaf 0 */
+    float t;              /* of a leaf INFINITY */
 };
 struct forest_tree {
     size_t n; /* at least 1 */
     struct forest_sprout *nodes;
+    struct forest_pair *pairs; /* (n) of those that cut, or NULL with ndim 1 */
 };
-enum { FOREST_DEPTH = 64 }; /* the longest path of any forest */
+void forest_tree_free(struct forest_tree *tree); /* what it holds */
+enum { FOREST_DEPTH = 64 };                      /* the longest path of any forest */
 
 /* Makes the forest of what `head` says (features, trees, max_samples, ndim, contamination, offset)
  * and the trees, without names and with all origins 0. Every node but the root must be the child of

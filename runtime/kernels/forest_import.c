@@ -44,6 +44,7 @@ static int take_node(const struct forest *head, cJSON *const at[N_FIELDS], size_
     if (rc == 0) rc = whole(at[ROWS], "n", 1, UINT32_MAX, &rows, e);
     if (rc < 0) return rc;
     s->rows = (uint32_t)rows;
+    s->t = INFINITY;
     if (feature == LEAF) return 0;
     if (feature < 0) return err_set(e, -EINVAL, "\"feature\" is -1");
     rc = whole(at[LEFT], "left", 1, last, &left, e);
@@ -51,7 +52,7 @@ static int take_node(const struct forest *head, cJSON *const at[N_FIELDS], size_
     if (rc < 0) return rc;
     if (!cJSON_IsNumber(at[THRESHOLD]) || !isfinite(at[THRESHOLD]->valuedouble))
         return err_set(e, -EINVAL, "\"threshold\" is no number");
-    s->feature = s->second = (uint32_t)feature;
+    s->feature = (uint32_t)feature;
     s->left = (uint32_t)left;
     s->right = (uint32_t)right;
     s->t = round_down(at[THRESHOLD]->valuedouble);
@@ -137,7 +138,7 @@ static int import(struct forest **out, const cJSON *json, struct err *e)
     }
     if (rc == -EINVAL) err_set(e, rc, "tree %zu: %s", t, why.text);
     if (rc == 0) rc = forest_assemble(out, &head, trees, e);
-    for (t = 0; t < head.trees; t++) free(trees[t].nodes);
+    for (t = 0; t < head.trees; t++) forest_tree_free(&trees[t]);
     free(trees);
     return rc;
 }

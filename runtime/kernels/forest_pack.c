@@ -84,12 +84,14 @@ static int take_tree(struct unpack *u, unsigned ndim, struct forest_tree *tree)
     uint32_t n = unpack_number(u), child = 1;
     if (n == 0 || !unpack_holds(u, n, 2)) return -EINVAL;
     if ((tree->nodes = calloc(n, sizeof *tree->nodes)) == NULL) return -ENOMEM;
+    if (ndim == 2 && (tree->pairs = calloc(n, sizeof *tree->pairs)) == NULL) return -ENOMEM;
     tree->n = n;
     for (uint32_t k = 0; k < n; k++) {
         struct forest_sprout *s = &tree->nodes[k];
         uint32_t kind = unpack_number(u);
         if (kind == 0) {
             s->rows = unpack_number(u);
+            s->t = INFINITY;
             continue;
         }
         s->feature = kind - 1;
@@ -97,15 +99,17 @@ static int take_tree(struct unpack *u, unsigned ndim, struct forest_tree *tree)
         s->left = child;
         s->right = child + 1;
         child += 2;
+        bool number;
         if (ndim == 1) {
             unpack_f32s(u, &s->t, 1);
+            number = !isnan(s->t);
         } else {
-            s->second = unpack_number(u);
-            unpack_f32s(u, s->w, 2);
-            s->t2 = unpack_f64(u);
+            struct forest_pair *p = &tree->pairs[k];
+            p->second = unpack_number(u);
+            unpack_f32s(u, p->w, 2);
+            p->t = unpack_f64(u);
+            number = isfinite(p->w[0]) && isfinite(p->w[1]) && !isnan(p->t);
         }
-        bool number =
-            ndim == 1 ? !isnan(s->t) : isfinite(s->w[0]) && isfinite(s->w[1]) && !isnan(s->t2);
         if (!number) return -EINVAL;
     }
     return u->failed || child != n ? -EINVAL : 0;
@@ -134,7 +138,7 @@ static void parts_free(struct parts *p)
 {
     for (size_t c = 0; p->head.names != NULL && c < p->head.features; c++) free(p->head.names[c]);
     free(p->head.names);
-    for (size_t t = 0; p->trees != NULL && t < p->head.trees; t++) free(p->trees[t].nodes);
+    for (size_t t = 0; p->trees != NULL && t < p->head.trees; t++) forest_tree_free(&p->trees[t]);
     free(p->trees);
     free(p->origin);
 }
