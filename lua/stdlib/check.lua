@@ -68,7 +68,7 @@ function check.number(default, limits)
   if limits.min then what = what .. ' of at least ' .. limits.min end
   if limits.max then
     local joint = (limits.min or limits.above) and ' and' or ' of'
-    what = ('%s%s at most %g'):format(what, joint, limits.max)
+    what = ('%s%s at most %.14g'):format(what, joint, limits.max)
   end
   return rule(default, function(v)
     if type(v) ~= 'number' or v ~= v or math.abs(v) == math.huge

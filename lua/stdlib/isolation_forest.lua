@@ -65,16 +65,20 @@ local function of(forest)
 end
 
 local function to_matrix(X, level)
-  if type(X) ~= 'table' then return X end
+  if type(X) == 'userdata' then return X end
+  if type(X) ~= 'table' then
+    error(check.expected('rows, as a matrix or an array of arrays', X), level + 1)
+  end
   local ok, m = pcall(matrix.from_rows, X)
   if not ok then error(m, level + 1) end
   return m
 end
 
--- What the binding raises is about arguments: it blames the line that called the public function.
-local function guarded(f, ...)
+-- What the binding raises is about arguments: it blames the line that called the public function,
+-- at this level as its caller sees it.
+local function guarded(level, f, ...)
   local ok, result, message = pcall(f, ...)
-  if not ok then error(result, 3) end
+  if not ok then error(result, level + 1) end
   return result, message
 end
 
@@ -98,7 +102,7 @@ function isolation_forest.fit(X, options)
   o.whole_samples, o.whole_features = is_count(o.max_samples), is_count(o.max_features)
   o.contamination = o.contamination == 'auto' and 0 / 0 or o.contamination
   o.n_jobs = math.max(o.n_jobs, 0)
-  local forest, message = guarded(core.fit, to_matrix(X, 2), o)
+  local forest, message = guarded(2, core.fit, to_matrix(X, 2), o)
   if not forest then return nil, message end
   return of(forest)
 end
@@ -106,9 +110,9 @@ end
 local function score(model, X, kind)
   -- One plain row is what a detector asks for, again and again: no matrix is made for it.
   if type(X) == 'table' and #X == 1 and type(X[1]) == 'table' then
-    return { guarded(model.forest.score_row, model.forest, X[1], kind) }
+    return { guarded(3, model.forest.score_row, model.forest, X[1], kind) }
   end
-  local array, message = guarded(model.forest.score, model.forest, to_matrix(X, 3), kind)
+  local array, message = guarded(3, model.forest.score, model.forest, to_matrix(X, 3), kind)
   if not array then error(message, 3) end
   return array
 end
@@ -139,18 +143,14 @@ function Model:predict(X)
 end
 
 --- The score of one row, given as an array: what score_samples gives for it, but faster.
----@param row (number|false)[]
----@return number
-function Model:score(row)
-  local value = guarded(self.forest.score_row, self.forest, row, 'score')
-  return value
-end
+---@type fun(self: isolation_forest.Model, row: (number|false)[]): number
+Model.score = core.score_model
 
 --- One row, as an array: of a matrix or table of one row, or as it is.
 local function to_row(model, row)
   if type(row) == 'table' and type(row[1]) ~= 'table' then return row end
   local m = to_matrix(row, 3)
-  local which, message = guarded(model.forest.columns, model.forest, m)
+  local which, message = guarded(3, model.forest.columns, model.forest, m)
   if not which then error(message, 3) end
   if m.rows ~= 1 then error(('expected one row, not %d'):format(m.rows), 3) end
   return m:select(which):to_rows()[1]
@@ -162,7 +162,7 @@ end
 ---@param row (number|false)[]|isolation_forest.Rows  one row
 ---@return number[] contributions  one a feature
 function Model:explain(row)
-  local contributions = guarded(self.forest.explain, self.forest, to_row(self, row))
+  local contributions = guarded(2, self.forest.explain, self.forest, to_row(self, row))
   return contributions
 end
 
@@ -174,7 +174,10 @@ function Model:serialize() return self.forest:serialize() end
 ---@param path string
 ---@return boolean? done
 ---@return string? message
-function Model:save(path) return file.write(path, self:serialize()) end
+function Model:save(path)
+  local done, message = guarded(2, file.write, path, self:serialize())
+  return done, message
+end
 
 local LARGEST <const> = 1 << 30 -- bytes of a model
 
@@ -183,7 +186,7 @@ local LARGEST <const> = 1 << 30 -- bytes of a model
 ---@return isolation_forest.Model?
 ---@return string? message
 function isolation_forest.deserialize(bytes)
-  local forest, message = guarded(core.deserialize, bytes)
+  local forest, message = guarded(2, core.deserialize, bytes)
   if not forest then return nil, message end
   return of(forest)
 end
@@ -193,7 +196,7 @@ end
 ---@return isolation_forest.Model?
 ---@return string? message
 function isolation_forest.load(path)
-  local bytes, failure = file.read(path, LARGEST)
+  local bytes, failure = guarded(2, file.read, path, LARGEST)
   if not bytes then return nil, failure end
   local model, message = isolation_forest.deserialize(bytes)
   if not model then return nil, ('cannot load %s: %s'):format(path, message) end

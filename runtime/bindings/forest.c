@@ -218,18 +218,32 @@ static int l_score(lua_State *L)
     return compute_start(L, s, brief);
 }
 
-/* forest:score_row(array [, kind]) -> number. */
-static int l_score_row(lua_State *L)
+/* Pushes the score of the row at index i. */
+static int push_row_score(lua_State *L, const struct forest *f, int i, enum kind kind)
+{
+    double room[ON_STACK];
+    luaL_checktype(L, i, LUA_TTABLE);
+    double score = forest_score_row(f, check_row(L, i, f, room, ON_STACK));
+    if (isnan(score)) return luaL_error(L, "not enough memory");
+    push_one(L, score, kind == SCORE ? 0 : forest_about(f).offset, kind);
+    return 1;
+}
+
+static int l_score_row(lua_State *L) /* forest:score_row(array [, kind]) -> number */
 {
     const struct forest *f = check(L);
-    double room[ON_STACK];
-    luaL_checktype(L, 2, LUA_TTABLE);
-    enum kind kind = (enum kind)luaL_checkoption(L, 3, "score", KINDS);
-    const double *x = check_row(L, 2, f, room, ON_STACK);
-    double score = forest_score_row(f, x);
-    if (isnan(score)) return luaL_error(L, "not enough memory");
-    push_one(L, score, forest_about(f).offset, kind);
-    return 1;
+    return push_row_score(L, f, 2, (enum kind)luaL_checkoption(L, 3, "score", KINDS));
+}
+
+/* score_model({ forest = forest, … }, array) -> number: a method of what has a forest, for which
+ * another call and another look-up would take as long as the score does. */
+static int l_score_model(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_getfield(L, 1, "forest"); /* model array … forest */
+    struct box *box = luaL_testudata(L, -1, TYPE);
+    luaL_argcheck(L, box != NULL && box->f != NULL, 1, "a model with a forest is expected");
+    return push_row_score(L, box->f, 2, SCORE);
 }
 
 static int l_explain(lua_State *L) /* forest:explain(array) -> array */
@@ -333,7 +347,8 @@ static int push_names(lua_State *L, const struct forest_about *a)
 
 static int l_about(lua_State *L) /* forest:about() -> table */
 {
-    struct forest_about a = forest_about(check(L));
+    const struct forest *f = check(L);
+    struct forest_about a = forest_about(f);
     lua_createtable(L, 0, 8); /* t */
     lua_pushinteger(L, (lua_Integer)a.features);
     lua_setfield(L, -2, "n_features");
@@ -345,7 +360,7 @@ static int l_about(lua_State *L) /* forest:about() -> table */
     lua_setfield(L, -2, "ndim");
     lua_pushnumber(L, a.offset);
     lua_setfield(L, -2, "offset");
-    lua_pushnumber(L, a.expectation);
+    lua_pushnumber(L, forest_expectation(f));
     lua_setfield(L, -2, "mean_score");
     if (isnan(a.contamination))
         lua_pushliteral(L, "auto");
@@ -370,8 +385,11 @@ static int l_path(lua_State *L)
 
 int luaopen_perigee_forest(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"fit", l_fit}, {"deserialize", l_deserialize}, {"path", l_path}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"fit", l_fit},
+                                         {"deserialize", l_deserialize},
+                                         {"path", l_path},
+                                         {"score_model", l_score_model},
+                                         {NULL, NULL}};
     static const luaL_Reg methods[] = {{"score", l_score},
                                        {"score_row", l_score_row},
                                        {"explain", l_explain},

@@ -77,8 +77,8 @@ double forest_expectation(const struct forest *f)
 
 struct forest_about forest_about(const struct forest *f)
 {
-    return (struct forest_about){f->features,      f->trees,  f->max_samples,        f->ndim,
-                                 f->contamination, f->offset, forest_expectation(f), f->names};
+    return (struct forest_about){f->features,      f->trees,  f->max_samples, f->ndim,
+                                 f->contamination, f->offset, f->names};
 }
 
 int forest_match(const struct forest *f, const struct matrix *m, size_t *which, struct err *e)

@@ -54,7 +54,6 @@ struct forest_about {
     unsigned ndim;
     double contamination; /* NaN: "auto" */
     double offset;        /* what decisions are measured from */
-    double expectation;   /* see forest_expectation() */
     char *const *names;   /* (features) of the training columns, or NULL */
 };
 struct forest_about forest_about(const struct forest *f);

@@ -155,12 +155,41 @@ describe('isolation_forest', function()
       return m
     end)
     assert.matches('isolation_forest_spec.lua:' .. line .. ': row 2 has 2 values', message)
+    assert.matches('at least 1 and at most 1048576, not 0',
+      failure(fit, { { 1 }, { 2 } }, { n_estimators = 0 }))
     assert.matches('^cannot read /no/such/file', select(2, isolation_forest.load '/no/such/file'))
     for _, bytes in ipairs { '', 'x', 'PRGFORST', '{', '{}', '[]', '{"n_features": 1}' } do
       local model, why = isolation_forest.deserialize(bytes)
       assert.is_nil(model)
       assert.is_string(why)
     end
+  end)
+
+  it('blames the line that asked', function()
+    local model = assert(isolation_forest.fit(cloud(20, 2)))
+    local fit, load, deserialize = isolation_forest.fit, isolation_forest.load,
+      isolation_forest.deserialize
+    local here = debug.getinfo(1, 'l').currentline
+    local calls = {
+      function() local r = model:score_samples { { 1 } } return r end,
+      function() local r = model:predict { { 1, 'x' } } return r end,
+      function() local r = model:decision_function { { 1 }, { 2 } } return r end,
+      function() local r = model:score_samples(5) return r end,
+      function() local r = model:score { 1 } return r end,
+      function() local r = model:score(nil) return r end,
+      function() local r = model:explain { 1 } return r end,
+      function() local r = model:explain { { 1, 2 }, { 3, 4 } } return r end,
+      function() local r = model:explain(nil) return r end,
+      function() local r = model:save(nil) return r end,
+      function() local r = fit(nil) return r end,
+      function() local r = load(nil) return r end,
+      function() local r = deserialize {} return r end,
+    }
+    for i, call in ipairs(calls) do
+      local message = failure(call)
+      assert.matches('isolation_forest_spec.lua:' .. here + 1 + i .. ': %a', message)
+    end
+    assert.matches('expected rows, as a matrix or an array of arrays, not 5', failure(calls[4]))
   end)
 
   it('reads max_samples and max_features as counts and shares', function()
