@@ -283,14 +283,14 @@ function prometheus.connect(o, max_vector)
 
   --- One piece of a range, in not more than so many points: where the answer is too large, in
   --- fewer.
-  local function ask_piece(expr, from, stop, step, points)
+  local function ask_piece(expr, from, stop, step, most)
     while true do
-      local to = math.min(stop, from + (points - 1) * step)
+      local to = math.min(stop, from + (most - 1) * step)
       local answer, why = ask('query_range', { query = expr, start = time_text(from),
         ['end'] = time_text(to), step = time_text(step), timeout = units.duration_text(o.timeout) })
-      if answer then return answer, points end
+      if answer then return answer, most end
       if why.kind ~= 'too_large' or to == from then return nil, why end
-      points = math.max(1, math.min(points, (to - from) // step + 1) // FEWER)
+      most = math.max(1, math.min(most, (to - from) // step + 1) // FEWER)
     end
   end
 
@@ -315,12 +315,12 @@ function prometheus.connect(o, max_vector)
     end
     -- In the milliseconds that the server reads, or the pieces would not lie on one grid.
     start, step = tonumber(time_text(start)), tonumber(time_text(step))
-    local points = math.max(1, math.min(POINTS, SAMPLES // math.max(1, expected or 1)))
+    local most = math.max(1, math.min(POINTS, SAMPLES // math.max(1, expected or 1)))
     local series, by_key, done = {}, {}, 0
     repeat
-      local answer, rest = ask_piece(expr, start + done * step, stop, step, points)
+      local answer, rest = ask_piece(expr, start + done * step, stop, step, most)
       if not answer then return nil, rest end
-      points, done = rest, done + rest
+      most, done = rest, done + rest
       local data = answer.data
       if type(data) ~= 'table' or data.resultType ~= 'matrix' or type(data.result) ~= 'table' then
         return failure('bad_data', 'a range query must give a matrix')

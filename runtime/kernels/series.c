@@ -141,7 +141,8 @@ static int take_header(struct intake *r)
     if (rc < 0) return rc;
     if (r->columns == 0)
         return err_set(r->e, -EINVAL, "1:1: there is nothing; the first line names the columns");
-    if (r->time == ABSENT && (strncmp(first, "# TYPE ", 7) == 0 || strncmp(first, "# HELP ", 7) == 0))
+    if (r->time == ABSENT &&
+        (strncmp(first, "# TYPE ", 7) == 0 || strncmp(first, "# HELP ", 7) == 0))
         return err_set(r->e, -EINVAL,
                        "1:1: these are metrics as Prometheus exposes them; expected is CSV whose "
                        "first line names the columns, such as ts,value");

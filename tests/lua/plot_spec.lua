@@ -117,8 +117,7 @@ describe('plot.chart', function()
   end)
 
   it('lets no halo lie on a marker', function()
-    local ds, y, markers = ramp(30)
-    markers = {}
+    local markers, ds, y = {}, ramp(30)
     for i = 10, 20 do markers[#markers + 1] = { kind = 'anomaly', at = ds[i], value = y[i] } end
     local svg = assert(plot.chart { title = 't', lines = { { ds = ds, y = y } },
       markers = markers })

@@ -90,7 +90,8 @@ end
 ---@return integer? status
 function queries.wanted(values)
   if (values.prediction ~= nil) == (values.features ~= nil) then
-    return cli.refuse 'which features? --features FILE.yaml or --prediction NAME, or --data FILE.csv'
+    return cli.refuse('which features? --features FILE.yaml or --prediction NAME, '
+      .. 'or --data FILE.csv')
   end
   local found, status = (values.prediction and from_rules or function(v)
     return from_yaml(v.features)

@@ -125,7 +125,8 @@ end
 local function from_source(values, o, progress)
   if values.label or values.time then return cli.refuse '--label and --time belong to --data' end
   if not values.alert then
-    return cli.refuse '--alert NAME is missing: which alert is the failure? (of a file: --data FILE.csv)'
+    return cli.refuse('--alert NAME is missing: which alert is the failure? '
+      .. '(of a file: --data FILE.csv)')
   end
   local range, step, status, wanted, client
   range, status = series.duration(values, 'history', '30d')
@@ -178,7 +179,9 @@ return function(...)
   if not values.out then return select(2, cli.refuse '--out MODEL is missing: where to?') end
   for _, path in ipairs { values.out, values.plot } do
     local why = unwritable(path)
-    if why then return select(2, cli.refuse(('cannot write %s: %s'):format(cli.plain(path), why))) end
+    if why then
+      return select(2, cli.refuse(('cannot write %s: %s'):format(cli.plain(path), why)))
+    end
   end
   local o
   o, status = settings(values)

@@ -40,7 +40,8 @@ local function series_view(series)
     condition = series.condition,
     value = series.value, is_anomaly = series.condition == 'anomaly',
     anomaly_score = series.anomaly_score or json.null,
-    confidence = series.confidence or json.null, reason = series.reason, active_at = time(series.active_at),
+    confidence = series.confidence or json.null, reason = series.reason,
+    active_at = time(series.active_at),
     fired_at = time(series.fired_at), resolved_at = time(series.resolved_at),
     partial = series.partial }
 end
