@@ -12,7 +12,7 @@ local prometheus = {}
 
 local POINTS = 10000 -- of one answer to a range query; a server refuses more than 11,000
 -- Samples of one answer, where it is known how many series there are: what is decoded in one turn.
-local SAMPLES = 40000
+local SAMPLES = 20000
 local FEWER = 4 -- times fewer points are asked for where an answer was too large
 local MAX_BODY = 64 << 20
 
