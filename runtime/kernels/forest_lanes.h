@@ -9,7 +9,7 @@
 #define FOURS PASTE(NAME, _fours)
 
 typedef int16_t WORDS __attribute__((vector_size(WIDTH), may_alias));
-typedef int8_t BYTES __attribute__((vector_size(WIDTH), may_alias));
+typedef uint8_t BYTES __attribute__((vector_size(WIDTH), may_alias));
 typedef uint32_t FOURS __attribute__((vector_size(WIDTH), may_alias));
 
 TARGET static void NAME(const struct forest_step *step, const struct forest_step *last,
