@@ -69,9 +69,22 @@ static double path_of_all(const struct forest *f, const float *x)
         at##i = (where >> bits) + (x[where & mask] > cut);                                         \
     } while (0)
 
-/* Adds the path lengths in the trees [t, t + ABREAST) to path, in order. */
+/* Adds path lengths, where the trees walked at once have ended, in order: not of the first ones,
+ * which are added already. */
+static inline double add_leaves(const struct forest *f, const uint32_t at[ABREAST], unsigned first,
+                                double path)
+{
+    const double *v = f->value;
+    if (first == 0)
+        return path + v[at[0]] + v[at[1]] + v[at[2]] + v[at[3]] + v[at[4]] + v[at[5]] + v[at[6]] +
+               v[at[7]];
+    for (unsigned i = first; i < ABREAST; i++) path += v[at[i]];
+    return path;
+}
+
+/* Adds the path lengths in the trees [t + skip, t + ABREAST) to path, in order. */
 static __attribute__((noinline)) double walk_abreast(const struct forest *f, size_t t,
-                                                     const float *x, double path)
+                                                     unsigned skip, const float *x, double path)
 {
     const struct forest_node *node = f->node;
     const uint32_t *first = f->first + t;
@@ -88,8 +101,8 @@ static __attribute__((noinline)) double walk_abreast(const struct forest *f, siz
         STEP(6);
         STEP(7);
     }
-    const double *v = f->value;
-    return path + v[at0] + v[at1] + v[at2] + v[at3] + v[at4] + v[at5] + v[at6] + v[at7];
+    const uint32_t at[] = {at0, at1, at2, at3, at4, at5, at6, at7};
+    return add_leaves(f, at, skip, path);
 }
 
 #define STEP_PAIR(i)                                                                               \
@@ -101,8 +114,8 @@ static __attribute__((noinline)) double walk_abreast(const struct forest *f, siz
         at##i = (where >> bits) + (z > p->t);                                                      \
     } while (0)
 
-static __attribute__((noinline)) double walk_pairs(const struct forest *f, size_t t, const float *x,
-                                                   double path)
+static __attribute__((noinline)) double walk_pairs(const struct forest *f, size_t t, unsigned skip,
+                                                   const float *x, double path)
 {
     const struct forest_node *node = f->node;
     const struct forest_pair *pair = f->pair;
@@ -120,25 +133,29 @@ static __attribute__((noinline)) double walk_pairs(const struct forest *f, size_
         STEP_PAIR(6);
         STEP_PAIR(7);
     }
-    const double *v = f->value;
-    return path + v[at0] + v[at1] + v[at2] + v[at3] + v[at4] + v[at5] + v[at6] + v[at7];
+    const uint32_t at[] = {at0, at1, at2, at3, at4, at5, at6, at7};
+    return add_leaves(f, at, skip, path);
 }
 
 /* Of n rows in which nothing is missing, tree group by tree group, so that a group stays in the
- * cache. */
+ * cache. The last group has trees in it again that were in the one before, rather than fewer. */
 static void walk(const struct forest *f, const float *x /* (n, features) */, size_t n, double *path)
 {
-    size_t t = 0;
     memset(path, 0, n * sizeof *path);
-    for (; t + ABREAST <= f->trees; t += ABREAST) {
+    if (f->trees < ABREAST) {
+        for (size_t t = 0; t < f->trees; t++)
+            for (size_t i = 0; i < n; i++) path[i] += forest_path_length(f, t, x + i * f->features);
+        return;
+    }
+    for (size_t done = 0; done < f->trees; done += ABREAST) {
+        size_t t = f->trees - done < ABREAST ? f->trees - ABREAST : done;
+        unsigned skip = (unsigned)(done - t);
         for (size_t i = 0; i < n; i++) {
             const float *row = x + i * f->features;
-            path[i] =
-                f->pair == NULL ? walk_abreast(f, t, row, path[i]) : walk_pairs(f, t, row, path[i]);
+            path[i] = f->pair == NULL ? walk_abreast(f, t, skip, row, path[i])
+                                      : walk_pairs(f, t, skip, row, path[i]);
         }
     }
-    for (; t < f->trees; t++)
-        for (size_t i = 0; i < n; i++) path[i] += forest_path_length(f, t, x + i * f->features);
 }
 
 /* -- one row -- */
