@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS = 200, HALVINGS = 30, FEW_HALVINGS = 4 };
+enum { STEPS = 400, HALVINGS = 4, DAMPINGS = 20 };
 enum { MOST_KEPT = 1 << 20 }; /* features, 8 MiB of them, that are kept from pass to pass */
 
 struct newton {
@@ -26,7 +26,9 @@ struct newton {
     double *kept;           /* (rows, stride) the features of all rows, or NULL */
     double *theta, *aim;    /* (p->n) */
     bool exact;             /* Newton's, not Gauss' */
-    bool held;              /* Gauss', and the variance as it is */
+    bool held;              /* Gauss', damped, and the variance as it is */
+    double damping;         /* of held steps: a share of each parameter's curvature */
+    double *diagonal;       /* (p->n) of G */
 };
 
 /* -- one pass -- */
@@ -200,6 +202,57 @@ static void offset_to_m(struct newton *w)
     p->g[1] *= -k;
 }
 
+/* How far it is from theta to aim, at most; INFINITY where that is nowhere. */
+static double distance(const struct newton *w)
+{
+    double most = 0;
+    for (size_t i = 0; i < w->p->n; i++) {
+        double d = fabs(w->aim[i] - w->theta[i]);
+        if (!isfinite(d)) return INFINITY;
+        if (d > most) most = d;
+    }
+    return most;
+}
+
+/* To the aim, or a part of the way: the first that is no worse. */
+static int search_line(struct newton *w, double before, double *lp)
+{
+    struct seasonal_problem *p = w->p;
+    double alpha = 1;
+    for (int half = 0; half <= HALVINGS; half++, alpha /= 2) {
+        for (size_t i = 0; i < p->n; i++)
+            p->theta0[i] = w->theta[i] + alpha * (w->aim[i] - w->theta[i]);
+        if (alpha == 1) memcpy(p->theta0, w->aim, p->n * sizeof(double));
+        put_theta(w, p->theta0);
+        int rc = value(w, lp);
+        if (rc < 0 || *lp >= before) return rc;
+    }
+    return 0;
+}
+
+/* Levenberg's steps: the more damped, the shorter and the steeper uphill. */
+static int search_damped(struct newton *w, double v, double before, double *lp, double *moved)
+{
+    struct seasonal_problem *p = w->p;
+    size_t n = p->n;
+    for (size_t i = 0; i < n; i++) w->diagonal[i] = p->G[i * n + i];
+    for (int i = 0; i < DAMPINGS; i++) {
+        for (size_t j = 0; j < n; j++) p->G[j * n + j] = w->diagonal[j] * (1 + w->damping);
+        memcpy(w->aim, w->theta, n * sizeof(double));
+        seasonal_solve_at(p, v, w->aim);
+        double there = distance(w);
+        if (there < INFINITY) {
+            *moved = there;
+            put_theta(w, w->aim);
+            int rc = value(w, lp);
+            if (rc == 0 && *lp >= before) w->damping /= 8;
+            if (rc < 0 || *lp >= before) return rc;
+        }
+        w->damping = fmax(1e-4, 4 * w->damping);
+    }
+    return 0;
+}
+
 /* From the present parameters, whose pass is done, towards the mode of their quadratic model. */
 static int improve(struct newton *w, double *lp, double *gain, double *moved)
 {
@@ -208,38 +261,29 @@ static int improve(struct newton *w, double *lp, double *gain, double *moved)
     if (w->m->series->growth == SEASONAL_LOGISTIC) offset_to_m(w);
     get_theta(w, w->theta);
     memcpy(p->theta0, w->theta, p->n * sizeof(double));
-    memcpy(w->aim, w->theta, p->n * sizeof(double));
-    double v = seasonal_profile_v(p->rr, p->n_rows), rss, before = *lp, alpha = 1;
-    if (w->held)
-        seasonal_solve_at(p, v, w->aim);
-    else
+    double v = seasonal_profile_v(p->rr, p->n_rows), rss, before = *lp;
+    int rc = 0;
+    *gain = 0;
+    *moved = INFINITY;
+    if (w->held) {
+        rc = search_damped(w, v, before, lp, moved);
+    } else {
+        memcpy(w->aim, w->theta, p->n * sizeof(double));
         seasonal_solve(p, w->aim, &v, &rss);
-    *moved = *gain = 0;
-    for (size_t i = 0; i < p->n; i++) {
-        double d = fabs(w->aim[i] - w->theta[i]);
-        if (!(d <= *moved)) *moved = isfinite(d) ? d : INFINITY;
-        if (*moved == INFINITY) return 0;
+        *moved = distance(w);
+        if (*moved < INFINITY) rc = search_line(w, before, lp);
     }
-    int halvings = w->held ? HALVINGS : FEW_HALVINGS;
-    for (int half = 0; half < halvings; half++, alpha /= 2) {
-        for (size_t i = 0; i < p->n; i++)
-            p->theta0[i] = w->theta[i] + alpha * (w->aim[i] - w->theta[i]);
-        if (alpha == 1) memcpy(p->theta0, w->aim, p->n * sizeof(double));
-        put_theta(w, p->theta0);
-        int rc = value(w, lp);
-        if (rc < 0) return rc;
-        if (*lp >= before) {
-            *gain = *lp - before;
-            return 0;
-        }
+    if (rc == 0 && *lp >= before) {
+        *gain = *lp - before;
+        return 0;
     }
     put_theta(w, w->theta);
-    return value(w, lp);
+    return rc < 0 ? rc : value(w, lp);
 }
 
 /* Newton's steps once Gauss' are small. Where either finds nothing better, one of Gauss' with the
- * variance held: a convex model with the right gradient, whose mode lies uphill. Where that finds
- * nothing either, this is the mode. */
+ * variance held, damped: a convex model with the right gradient, whose mode lies uphill. Where that
+ * finds nothing either, this is the mode. */
 static int climb(struct newton *w)
 {
     double lp, gain, moved;
@@ -267,7 +311,7 @@ int seasonal_newton(struct seasonal *m, const double *y, bool warm, const atomic
     if (rc == 0) rc = seasonal_problem_new(&w.p, m);
     double *work = NULL;
     if (rc == 0) {
-        size_t n = 2 * (m->n_changes + 1) + SEASONAL_BLOCK * s->stride + 2 * w.p->n;
+        size_t n = 2 * (m->n_changes + 1) + SEASONAL_BLOCK * s->stride + 3 * w.p->n;
         work = calloc(n, sizeof *work);
         if (work == NULL) rc = -ENOMEM;
     }
@@ -276,7 +320,8 @@ int seasonal_newton(struct seasonal *m, const double *y, bool warm, const atomic
         w.offset = w.slope + m->n_changes + 1;
         w.theta = w.offset + m->n_changes + 1;
         w.aim = w.theta + w.p->n;
-        w.rows = w.aim + w.p->n;
+        w.diagonal = w.aim + w.p->n;
+        w.rows = w.diagonal + w.p->n;
         keep_features(&w);
         if (!warm) guess(&w);
         rc = climb(&w);
