@@ -208,11 +208,13 @@ static void fit_constant(struct seasonal *m, double y)
     m->log_posterior = seasonal_log_posterior(m, 0);
 }
 
-/* The change at the start is part of the first slope. */
+/* The change at the start is part of the first slope, about which a curve turns at time 0. */
 static void fold_dummy(struct seasonal *m)
 {
-    if (!m->dummy) return;
-    m->k += m->delta[0];
+    if (!m->dummy || m->delta[0] == 0) return;
+    double k = m->k + m->delta[0];
+    if (m->series->growth == SEASONAL_LOGISTIC && k != 0) m->m *= m->k / k;
+    m->k = k;
     m->delta[0] = 0;
 }
 
@@ -429,7 +431,8 @@ int seasonal_update(struct seasonal *m, const double *ds, const double *y, size_
 
 /* -- parameters from elsewhere -- */
 
-static double rss_of(const struct seasonal *m, double *yhat)
+/* Forecasts multiply the floor too, as Prophet's do; its model, like this one, does not. */
+static double rss_of(const struct seasonal *m, double *work)
 {
     const struct seasonal_series *s = m->series;
     size_t n = s->n_regressors;
@@ -438,10 +441,12 @@ static double rss_of(const struct seasonal *m, double *yhat)
     for (size_t r = 0; r < n; r++)
         for (size_t i = 0; i < m->rows; i++) x[r * m->rows + i] = s->x[i * n + r];
     struct seasonal_future f = {s->ds, m->rows, s->cap, s->low, x};
-    struct seasonal_forecast out = {.yhat = yhat};
+    double *yhat = work, *factor = work + m->rows;
+    struct seasonal_forecast out = {.yhat = yhat, .multiplicative = factor};
     int rc = seasonal_predict(m, &f, &out, NULL, NULL);
     for (size_t i = 0; i < m->rows; i++) {
-        double r = (s->y[i] - yhat[i]) / m->y_scale;
+        double low = s->low == NULL ? 0 : s->low[i];
+        double r = (s->y[i] - yhat[i] + low * factor[i]) / m->y_scale;
         rss += r * r;
     }
     free(x);
@@ -451,14 +456,14 @@ static double rss_of(const struct seasonal *m, double *yhat)
 int seasonal_set_parameters(struct seasonal *m, double k, double offset, const double *delta,
                             const double *beta, double sigma_obs)
 {
-    double *yhat = malloc(m->rows * sizeof *yhat);
-    if (yhat == NULL) return -ENOMEM;
+    double *work = malloc(2 * m->rows * sizeof *work);
+    if (work == NULL) return -ENOMEM;
     m->k = k;
     m->m = offset;
     m->sigma = sigma_obs;
     if (!m->dummy) memcpy(m->delta, delta, m->n_changes * sizeof *delta);
     memcpy(m->beta, beta, m->series->n_columns * sizeof *beta);
-    m->log_posterior = seasonal_log_posterior(m, rss_of(m, yhat));
-    free(yhat);
+    m->log_posterior = seasonal_log_posterior(m, rss_of(m, work));
+    free(work);
     return 0;
 }
