@@ -8,19 +8,9 @@
 
 #include "base/memory.h"
 #include "kernels/trees_fast.h"
+#include "kernels/trees_room.h"
 
 enum { ROOM = 0xfffffff }; /* of trees_node.set */
-
-/* array_reserve() for a pointer of any type. */
-#define RESERVE(items, capacity, n) reserve(&(items), &(capacity), (n), sizeof *(items))
-static bool reserve(void *items, size_t *capacity, size_t n, size_t size)
-{
-    void *p;
-    memcpy(&p, items, sizeof p);
-    bool fine = array_reserve(&p, capacity, n, size);
-    memcpy(items, &p, sizeof p);
-    return fine;
-}
 
 static bool reserve_nodes(struct trees *t, size_t n)
 {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/trees_room.h"
 
 #define EXPLAIN explain_portable
 #include "kernels/trees_explain_code.h"
@@ -13,16 +14,6 @@
 enum { STEPS_AT_ONCE = 8192, ALIGNED = 32 };
 
 /* --- paths ----------------------------------------------------------------------------------- */
-
-#define RESERVE(items, capacity, n) reserve(&(items), &(capacity), (n), sizeof *(items))
-static bool reserve(void *items, size_t *capacity, size_t n, size_t size)
-{
-    void *p;
-    memcpy(&p, items, sizeof p);
-    bool fine = array_reserve(&p, capacity, n, size);
-    memcpy(items, &p, sizeof p);
-    return fine;
-}
 
 /* The way from the root to where the walk is. */
 struct way {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/trees_room.h"
 
 enum { TURNED = 0x80, MOST_CODES = 65535, MOST_MAPS = 1 << 26 };
 
@@ -238,16 +239,6 @@ static void classify(struct build *b)
 }
 
 /* --- blocks ---------------------------------------------------------------------------------- */
-
-#define RESERVE(items, capacity, n) reserve(&(items), &(capacity), (n), sizeof *(items))
-static bool reserve(void *items, size_t *capacity, size_t n, size_t size)
-{
-    void *p;
-    memcpy(&p, items, sizeof p);
-    bool fine = array_reserve(&p, capacity, n, size);
-    memcpy(items, &p, sizeof p);
-    return fine;
-}
 
 static size_t view_of(const struct build *b, const struct trees_node *node)
 {

@@ -110,7 +110,8 @@ local function settings(values)
 end
 
 local function from_file(values, o)
-  for _, name in ipairs { 'url', 'config', 'prediction', 'rules', 'alert', 'group-by' } do
+  for _, name in ipairs { 'url', 'config', 'prediction', 'rules', 'alert', 'group-by', 'history',
+    'step' } do
     if values[name] then return cli.refuse(('--%s has no use with --data'):format(name)) end
   end
   if not values.label then return cli.refuse '--label COLUMN is missing: what is a failure?' end

@@ -110,6 +110,7 @@ describe('perigee train', function()
     assert.matches('%-%-trees: expected a whole number', wrong('--trees', '0'))
     assert.matches('%-%-test%-share: expected', wrong('--test-share', 'half'))
     assert.matches('%-%-alert has no use with %-%-data', wrong('--alert', 'Down'))
+    assert.matches('%-%-history has no use with %-%-data', wrong('--history', '5d'))
     assert.matches('%-%-levels: expected critical=P', wrong('--levels', 'severe=0.1'))
     assert.matches('the levels do not rise', wrong('--levels', 'medium=0.9'))
     assert.matches('cannot write .*/none/x: there is no folder',
