@@ -285,6 +285,7 @@ static int l_serialize(lua_State *L) /* forest:serialize() -> bytes */
     forest_pack(f, out);
     if (out->failed) return luaL_error(L, "not enough memory");
     lua_pushlstring(L, out->data, out->len);
+    text_free(out); /* large, and its finalizer may find no memory to run in */
     return 1;
 }
 

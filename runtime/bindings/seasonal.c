@@ -605,6 +605,7 @@ static int l_serialize(lua_State *L)
     seasonal_pack(m, out);
     if (out->failed) return luaL_error(L, "not enough memory");
     lua_pushlstring(L, out->data, out->len);
+    text_free(out); /* large, and its finalizer may find no memory to run in */
     return 1;
 }
 
