@@ -10,9 +10,7 @@ local world = require 'e2e.world'
 local SOAK = os.getenv 'SOAK'
 local ROUNDS = SOAK and 1000 or 50
 local SIGNALS <const>, EVERY <const> = 40, 2
--- Of resident memory, over the second half of the rounds. Between generations it goes up
--- and down by some 2 MB, as what a busy machine drains overlaps: what leaks shows in the long form.
-local GROWTH_MB <const> = SOAK and 2 or 4
+local GROWTH_MB <const> = 2 -- of resident memory, over the second half of the rounds
 -- A sanitizer keeps what is freed; it tells of leaks itself, at the end.
 local SANITIZED = os.getenv('PERIGEE'):find 'sanitize' ~= nil
 
