@@ -112,19 +112,27 @@ $(BUILD)/crash_shim.so: tests/e2e/crash_shim.c Makefile
 	@echo "  cc   $<"
 	$(Q)$(CC) $(CPPFLAGS) $(filter-out -fsanitize=% -fno-sanitize%,$(CFLAGS)) -fPIC -shared -o $@ $<
 
+# The official clients and servers that the fakes are held against. Nothing of them runs on the way in.
+build/node/installed: tests/node/package.json tests/node/package-lock.json
+	@echo "  npm  build/node"
+	@mkdir -p build/node
+	$(Q)cp tests/node/package.json tests/node/package-lock.json build/node/
+	$(Q)cd build/node && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >npm.log 2>&1 || { cat npm.log >&2; exit 1; }
+	$(Q)touch $@
+
 test: deps all test-c test-lua test-e2e
 	@echo "all tests passed"
 test-c: $(TEST_BINARIES)
 	@tests/run c $(BUILD) $(ONLY)
-test-lua: all
+test-lua: all build/node/installed
 	@tests/run lua $(BUILD) $(ONLY)
-test-e2e: all $(BUILD)/crash_shim.so
+test-e2e: all build/node/installed $(BUILD)/crash_shim.so
 	@tests/run e2e $(BUILD) $(ONLY)
 
 # The long form of the specs that come short in `make test`: a crash at every point, 1,000 reloads.
 # It tells how far it is, and takes a quarter of an hour.
 SOAKS := crash reload_soak
-soak: deps all $(BUILD)/crash_shim.so
+soak: deps all build/node/installed $(BUILD)/crash_shim.so
 	@set -e; for spec in $(SOAKS); do SOAK=1 PERIGEE=$(CURDIR)/$(BUILD)/perigee $(BUILD)/perigee lua \
 	  "$$(command -v busted)" --output=plainTerminal --helper=tests/helper.lua tests/e2e/$${spec}_spec.lua; done
 
