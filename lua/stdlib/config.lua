@@ -7,30 +7,17 @@ local freeze = require 'engine.freeze'
 local http = require 'http'
 local log = require 'log'
 local prometheus = require 'prometheus'
+local slack = require 'slack'
 local yaml = require 'perigee.yaml'
 
 local config = {}
 
 local base_url = { test = http.check_base }
 
-local LOOPBACK = { ['::1'] = true, localhost = true }
-
-local function listen(v)
-  local text = tostring(v)
-  local host, port = text:match '^(%d+%.%d+%.%d+%.%d+):(%d+)$'
-  if not host then host, port = text:match '^%[([%x.:]+)%]:(%d+)$' end
-  if not host then host, port = text:match '^(localhost):(%d+)$' end
-  if not host or tonumber(port) > 65535 then
-    return check.expected('an address and a port such as 127.0.0.1:9747', v)
-  end
-  return nil, { host = host, port = tonumber(port),
-    is_loopback = LOOPBACK[host] or host:find '^127%.' ~= nil }
-end
-
 config.ROLES = { 'viewer', 'approver', 'admin', 'alert_sender' }
 
 local SPEC = {
-  listen = { default = select(2, listen '127.0.0.1:9747'), test = listen },
+  listen = { default = select(2, http.check_listen '127.0.0.1:9747'), test = http.check_listen },
   external_url = base_url,
   allowed_hosts = check.list_of(check.string(), {}),
   data_dir = check.string './perigee-data',
@@ -43,6 +30,7 @@ local SPEC = {
     prometheus = check.required(check.table_of(prometheus.OPTIONS)),
   }),
   alertmanager = check.table_of(alertmanager.OPTIONS),
+  slack = check.table_of(slack.SECTION),
   auth = check.table_of({
     tokens = check.list_of(check.table_of {
       name = check.required(check.string()),

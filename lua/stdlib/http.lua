@@ -35,6 +35,28 @@ function http.check_base(v)
   if v:find '[?#]' then return 'expected an address without a query' end
 end
 
+local LOOPBACK = { ['::1'] = true, localhost = true }
+
+--- What is wrong with an address to listen on, or nil and its parts.
+---@param v any
+---@return string? message
+---@return { host: string, port: integer, is_loopback: boolean }? parts
+function http.check_listen(v)
+  local text = tostring(v)
+  local host, port = text:match '^(%d+%.%d+%.%d+%.%d+):(%d+)$'
+  if not host then host, port = text:match '^%[([%x.:]+)%]:(%d+)$' end
+  if not host then host, port = text:match '^(localhost):(%d+)$' end
+  if not host or tonumber(port) > 65535 then
+    return check.expected('an address and a port such as 127.0.0.1:9747', v)
+  end
+  return nil, { host = host, port = tonumber(port), is_loopback = http.is_loopback(host) }
+end
+
+--- Whether a host is this machine itself.
+---@param host string
+---@return boolean
+function http.is_loopback(host) return LOOPBACK[host] or host:find '^127%.[%d.]+$' ~= nil end
+
 --- Names as in Prometheus' tls_config.
 http.TLS = check.table_of {
   ca_file = check.string(), cert_file = check.string(), key_file = check.string(),
@@ -111,7 +133,9 @@ local BASE, CAP, MAX_WAIT = 0.25, 30, 60
 
 --- Full jitter: a random share of a wait that doubles, so that many clients do not come back at
 --- once.
-local function backoff(attempt) return math.random() * math.min(CAP, BASE * 2 ^ (attempt - 1)) end
+---@param attempt integer  of those that failed, from 1
+---@return number seconds
+function http.backoff(attempt) return math.random() * math.min(CAP, BASE * 2 ^ (attempt - 1)) end
 
 local AGAIN = { [408] = true, [429] = true, [500] = true, [502] = true, [503] = true, [504] = true }
 local AGAIN_CODE = { timeout = true, connection = true, dns = true, reset = true, io = true }
@@ -146,7 +170,7 @@ local function send(request)
       or not (request.again or http.again)(response, code) then
       return response, message, code
     end
-    local wait = math.max(backoff(attempt), asked)
+    local wait = math.max(http.backoff(attempt), asked)
     log.debug('request is tried again', { target = request.target, attempt = attempt, wait = wait,
       reason = message or response.status })
     task.sleep(wait)

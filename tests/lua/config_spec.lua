@@ -88,6 +88,9 @@ describe('config.read', function()
     { 'alertmanager', '{ url: "http://am:9093" }', { url = 'http://am:9093', timeout = 10 } },
     { 'alertmanager.timeout', '{ url: "http://am", timeout: 5s }', 5 },
     { 'alertmanager.tls', '{ url: "http://am", tls: { server_name: a } }', { server_name = 'a' } },
+    { 'slack.api_url', '{ bot_token_file: token, channel: C1 }', 'https://slack.com/api' },
+    { 'slack.socket_mode', '{ bot_token_file: token, channel: C1, socket_mode: {connections: 2} }',
+      { connections = 2 } },
     { 'guardrails.dry_run', '{ dry_run: false }', false },
     { 'guardrails.kill_switch', '{ kill_switch: true }', true },
     { 'guardrails.namespaces', '{ namespaces: [shop] }', { 'shop' } },
@@ -110,6 +113,7 @@ describe('config.read', function()
   }
 
   it('takes every key', function()
+    write('token', 'xoxb-of-the-bot')
     for _, case in ipairs(KEYS) do
       local path, text, value = table.unpack(case, 1, 3)
       local values = good(('%s: %s'):format(path:match '^[^.]+', text))

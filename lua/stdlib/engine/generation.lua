@@ -21,6 +21,7 @@ local prometheus = require 'prometheus'
 local recovery = require 'engine.recovery'
 local routes = require 'server.routes'
 local scheduler = require 'engine.scheduler'
+local slack = require 'slack'
 
 local generation = {}
 
@@ -92,6 +93,7 @@ local function new_engine(read, store)
     source = prometheus.connect(values.source.prometheus,
       ANSWER + values.limits.max_series * SERIES),
     alertmanager = values.alertmanager and alertmanager.connect(values.alertmanager),
+    slack = values.slack and slack.connect(values.slack),
     external_url = values.external_url or own_url(values.listen),
     own_port = values.listen.port, queries = async.gate(values.limits.concurrent_queries) }
   engine.models = models.keeper(store, engine.source)
