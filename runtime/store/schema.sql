@@ -137,3 +137,9 @@ create table series_models (
   model text not null,
   primary key (signal, digest, fitted_at, series)
 ) without rowid;
+
+-- migration 5
+-- What was seen of the targets: for who decides about a plan, and for who acts, before it did.
+alter table plans add column previews text not null default '[]';
+alter table actions add column before text not null default '{}';
+alter table actions add column namespace text not null default '';

@@ -135,7 +135,8 @@ local function run(args, context)
     message = ('answered %d in %.0f ms'):format(response.status, response.seconds * 1000) }
 end
 
-local function revert(args) return args.revert end
+local function can_revert(args) return args.revert ~= nil end
+local function revert(args, context) return run(args.revert, context) end
 
 return { spec = SPEC, changes = true, target = target, allowed = allowed, run = run,
-  revert = revert }
+  can_revert = can_revert, revert = revert }

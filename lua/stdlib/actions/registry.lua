@@ -1,17 +1,47 @@
 --- The actions that a plan can hold, by the names that rule files use. A new one is one more file
 --- here and one more word in rules/vocabulary.lua.
 
----@class Action
+---@class Action  functions that get a context may wait
 ---@field spec table<string, check.Rule>   its arguments
 ---@field changes boolean                  false: it only looks, and may be repeated after a crash
 ---@field check? fun(args: table): string? what the spec cannot say, in words
 ---@field target? fun(args: table): string what it acts on: cooldowns are by target
+---@field scope? fun(args: table): { namespace?: string, kind: string, name: string }  where a
+---       guardrail looks at more than the target
 ---@field allowed? fun(args: table, config: table): string?  why the operator forbids it
----@field run? fun(args: table, context: table): Action.Outcome
----@field revert? fun(args: table): table? arguments of the same action that undo it
+---@field preview? fun(args: table, context: Action.Context): Action.Preview?, Action.Failure?
+---       what it would do to the object as it is now; changes nothing
+---@field run? fun(args: table, context: Action.Context): Action.Outcome  context.before is what the
+---       preview just before it has recorded
+---@field settled? fun(args: table, context: Action.Context): Action.Outcome?, string?  the check
+---       of what came of a run that succeeded: nil and how far it is, until args.timeout is over
+---@field find_out? fun(args: table, context: Action.Context): Action.Outcome  whether a run whose
+---       end nobody saw has happened, by the object as it is now
+---@field can_revert? fun(args: table): boolean
+---@field revert? fun(args: table, context: Action.Context): Action.Outcome  undoes it
 ---@class Action.Outcome
----@field result "succeeded"|"failed"|"unknown"  unknown: it may have happened
+---@field result "succeeded"|"failed"|"unknown"|"not_done"  unknown: it may have happened; not_done:
+---       only of find_out, it surely has not, and may be run
 ---@field message string
+---@class Action.Failure
+---@field message string
+---@field transient? boolean  who is asked is not to be had at the moment
+---@class Action.Preview
+---@field summary string       in one line
+---@field before? table        plain data: what run, find_out and revert need to know of before
+---@field observed? table<string, string>  what an approval is bound to: any difference is drift
+---@field current? string, proposed? string, diff? string, warnings? string[]
+---@field unavailable? integer, ready? integer, replicas? integer  pods that it makes unavailable at
+---       once, of how many
+---@field owner? string        who else sees to the same fields: then nothing happens by itself
+---@field refusal? string      why it cannot be done
+---@field nothing? string      why there is nothing to do
+---@class Action.Context
+---@field key string           tells this run from every other: for who is to do things once
+---@field purpose "plan"|"run" plan: people are shown it
+---@field before? table, started_at? number
+---@field config table, own_port integer
+---@field kubernetes? table, alertmanager? table, github? table, slack? table  clients
 
 local registry = {}
 

@@ -1,21 +1,24 @@
 --- Carries out plans, one step at a time, from what is in the store: each action is written down
 --- before it starts and after it ends, a verification is a row with a due time. Whatever happens in
 --- between, a step that may have been taken is never taken again.
-local audit = require 'engine.audit'
+local act = require 'engine.act'
 local clock = require 'perigee.clock'
 local guardrails = require 'engine.guardrails'
 local incidents = require 'engine.incidents'
+local journal = require 'engine.journal'
 local json = require 'perigee.json'
 local log = require 'log'
 local metrics = require 'engine.metrics'
 local notify = require 'engine.notify'
 local plan = require 'engine.plan'
 local plans = require 'engine.plans'
+local previews = require 'engine.previews'
 local registry = require 'actions.registry'
 
 local execute = {}
 
-local LOOKS = 2   -- verifications pass when this many looks in a row are good
+local LOOKS = 2      -- verifications pass when this many looks in a row are good
+local LOOK_AGAIN = 5 -- seconds until targets that were not to be had are looked at again
 
 local function set_incident(engine, p, state)
   if p.incident_id then incidents.set_state(engine, p.incident_id, state) end
@@ -32,52 +35,6 @@ local function finish(engine, p, state, reason)
   end)
 end
 
--- -- the journal ----------------------------------------------------------------------------------
-
---- Written, and on the disk, before the first byte of the action goes out.
-local function write_intent(engine, p, position, direction, action, target, outcome)
-  engine.store:transaction(function()
-    engine.store:exec([[insert into actions (plan_id, position, direction, name, target, state,
-      process, started_at, outcome) values (?, ?, ?, ?, ?, 'started', ?, ?, ?)]], p.id, position,
-      direction, action.name, target, engine.process, clock.now(),
-      outcome and json.encode(outcome) or '')
-    audit.append(engine.store, 'action_started',
-      { plan = p.id, position = position, direction = direction,
-      action = action.name, target = target })
-  end)
-end
-
-local function write_outcome(engine, p, position, direction, action, outcome)
-  engine.store:transaction(function()
-    engine.store:exec([[update actions set state = ?, ended_at = ?, outcome = ? where plan_id = ?
-      and position = ? and direction = ? and state = 'started']], outcome.result, clock.now(),
-      json.encode(outcome), p.id, position, direction)
-    audit.append(engine.store, 'action_' .. outcome.result,
-      { plan = p.id, position = position, direction = direction,
-      action = action.name, message = outcome.message })
-  end)
-  metrics.actions:add(1, action.name, outcome.result)
-  log.info('action ' .. outcome.result, { plan = p.id, action = action.name, direction = direction,
-    outcome = outcome.message })
-end
-
---- Runs one action that changes something, between its two rows.
-local function act(engine, p, position, direction, action)
-  local definition = registry.get(action.name)
-  local args = plan.arguments(action)
-  write_intent(engine, p, position, direction, action, definition.target(args))
-  -- A generation that is closed while it waits cancels this task: then nobody knows how it ended.
-  local outcome = { result = 'unknown', message = 'interrupted before its end was known' }
-  do
-    local _ <close> = setmetatable({}, { __close = function()
-      write_outcome(engine, p, position, direction, action, outcome)
-    end })
-    outcome = definition.run(args, { config = engine.config, own_port = engine.own_port,
-      key = ('%s-%d-%s'):format(p.id, position, direction) })
-  end
-  return outcome
-end
-
 -- -- verification ---------------------------------------------------------------------------------
 
 --- Undoes what went before a position, the last first. Each revert is an action like others, in the
@@ -87,14 +44,11 @@ end
 local function revert_all(engine, p, position)
   local refusal
   for i = position - 1, 1, -1 do
-    local action = p.actions[i]
-    local definition = registry.get(action.name)
-    local args = definition.revert and definition.revert(action.args)
     local done, reverted = plans.journal_of(engine.store, p.id)
-    if args and done[i] and done[i].state == 'succeeded' and not reverted[i] then
+    if act.can_revert(p.actions[i], done[i]) and not reverted[i] then
       refusal = guardrails.between(engine, p)
       if refusal then break end
-      act(engine, p, i, 'revert', { name = action.name, args = args })
+      act.revert(engine, p, i, done[i])
     end
   end
   local undone, failed = 0, nil
@@ -125,27 +79,26 @@ local function look(engine, p, position, action, row)
   local progress = row and json.decode(row.outcome)
   if not row then
     progress = { deadline = clock.now() + args.within, good = 0 }
-    write_intent(engine, p, position, 'forward', action, 'verify', progress)
+    journal.begin(engine, p, position, 'forward', action, { outcome = progress })
   end
   progress.deadline = math.min(progress.deadline, clock.now() + args.within) -- clocks go back
   local vector, failure = engine.source:query(args.query, nil)
   local good, words = registry.get('verify').judge(args, vector, failure)
   progress.good, progress.message = good and progress.good + 1 or 0, words
   if progress.good >= LOOKS then
-    write_outcome(engine, p, position, 'forward', action, { result = 'succeeded', message = words })
+    journal.note(engine, p, position, 'forward', action, 'succeeded', { message = words })
     return true
   end
   -- A good look is followed by another, also when time is up: what helped is not undone because the
   -- program was not there to see it.
   if not good and clock.now() >= progress.deadline then
     local message = ('verification failed within %s: %s'):format(action.args.within, words)
-    write_outcome(engine, p, position, 'forward', action, { result = 'failed', message = message })
+    journal.note(engine, p, position, 'forward', action, 'failed', { message = message })
     give_up(engine, p, position, action, message)
     return false
   end
   engine.store:relaxed(function()
-    engine.store:exec([[update actions set outcome = ? where plan_id = ? and position = ?
-      and direction = 'forward']], json.encode(progress), p.id, position)
+    journal.progress(engine, p, position, progress)
     plans.set_due(engine.store, p.id, clock.now() + registry.get('verify').pause(args))
   end)
   return false
@@ -166,12 +119,37 @@ local function still_wanted(engine, p, incident)
   return true
 end
 
+--- Looks at the targets once more. True where they are as they were when the plan was made; else
+--- the plan has ended, or is looked at again.
+---@return boolean unchanged
+---@return Action.Preview[]? now
+local function look_at_targets(engine, p)
+  local words, failure, now = previews.drift(engine, p)
+  if engine.stopping then return false end -- the generation that is active now begins it
+  if failure then
+    log.warn('the target of a plan cannot be looked at', { plan = p.id,
+      reason = failure.message })
+    plans.set_due(engine.store, p.id, clock.now() + LOOK_AGAIN)
+    return false
+  elseif words then
+    engine.store:transaction(function()
+      if plans.move(engine, p.id, 'approved', 'superseded', { reason = words }) then
+        notify.page(engine, p, ('%s: not begun: %s'):format(p.playbook, words))
+      end
+    end)
+    return false
+  end
+  return true, now
+end
+
 --- The first of a plan: the gates, and the dry run.
 local function begin(engine, p)
   local incident = p.incident_id and incidents.get(engine.store, p.incident_id)
   if not still_wanted(engine, p, incident) then return false end
+  local unchanged, now = look_at_targets(engine, p)
+  if not unchanged then return false end
   p.partial = incident and incident.partial
-  local refusal = guardrails.at_start(engine, p)
+  local refusal = guardrails.at_start(engine, setmetatable({ previews = now }, { __index = p }))
   if refusal then
     metrics.blocked:add(1, refusal.gate)
     plans.move(engine, p.id, 'approved', 'blocked', { reason = refusal.message })
@@ -190,31 +168,92 @@ local function begin(engine, p)
   end)
 end
 
---- An action that is neither waiting nor done: it failed, nobody knows how it ended, or a task of
---- the generation before this one still waits for its answer.
-local function settle(engine, p, position, action, row)
-  if row.state == 'started' then
-    if math.abs(clock.now() - row.started_at) < plans.LEASE then return end
-    local outcome = { result = 'unknown', message = 'no end of it was seen' }
-    write_outcome(engine, p, position, 'forward', action, outcome)
-    row = { state = 'unknown', outcome = json.encode(outcome) }
+--- What an action has come to: true where the next may come; else the plan has ended, or waits.
+local function conclude(engine, p, position, state, outcome)
+  if state == 'succeeded' then return true end
+  if state == 'waiting' then return false end
+  local words = state == 'unknown' and 'has an unknown outcome' or 'failed'
+  finish(engine, p, state, ('action %d (%s) %s: %s'):format(position, p.actions[position].name,
+    words, outcome.message))
+  return false
+end
+
+--- Whether any of a plan's actions has been begun that changes something.
+local function has_acted(engine, p)
+  for i, row in pairs((plans.journal_of(engine.store, p.id))) do
+    if registry.get(p.actions[i].name).changes then return row end
   end
-  local words = row.state == 'unknown' and 'has an unknown outcome' or 'failed'
-  finish(engine, p, row.state, ('action %d (%s) %s: %s'):format(position, action.name, words,
-    json.decode(row.outcome).message))
+end
+
+--- Begins the action at a position, if its target is still what was decided about and no gate
+--- stands against it.
+local function begin_action(engine, p, position, attempt)
+  local name = p.actions[position].name
+  local seen, failure = previews.one(engine, p, position, 'run')
+  local wrong = not seen and failure.message or attempt == 1 and seen.refusal
+  if wrong then
+    finish(engine, p, 'failed', ('stopped before action %d (%s): %s'):format(position, name, wrong))
+    return false
+  end
+  local words = attempt == 1 and previews.changed(p, position, seen)
+  if words then
+    finish(engine, p, has_acted(engine, p) and 'failed' or 'superseded', words)
+    return false
+  end
+  local refusal = guardrails.between(engine, p) -- the last there is before the first byte
+  if refusal then
+    metrics.blocked:add(1, refusal.gate)
+    finish(engine, p, 'failed', ('stopped before action %d: %s'):format(position, refusal.message))
+    return false
+  end
+  return act.forward(engine, p, position, seen, attempt)
+end
+
+--- An action that began: what came of it, asked for where it has not been seen.
+local function go_on(engine, p, position, row)
+  local action = p.actions[position]
+  if row.state == 'started' then
+    -- A task of the generation before this one may still wait for its answer.
+    if math.abs(clock.now() - row.started_at) < plans.LEASE then return 'waiting' end
+    local outcome = { message = 'no end of it was seen' }
+    local state = registry.get(action.name).find_out and 'lost' or 'unknown'
+    journal.note(engine, p, position, 'forward', action, state, outcome)
+    if state == 'lost' then return go_on(engine, p, position,
+      plans.journal_of(engine.store, p.id)[position]) end
+    return state, outcome
+  elseif row.state == 'applied' then
+    return act.settle(engine, p, position, row)
+  elseif row.state == 'lost' then
+    return act.find_out(engine, p, position, row)
+  end
+  return row.state, json.decode(row.outcome)
 end
 
 --- Takes the action at a position. True when it is done and the next may come.
-local function take(engine, p, position, action)
+local function take(engine, p, position)
   local row = plans.journal_of(engine.store, p.id)[position]
-  local changes = registry.get(action.name).changes
   if row and row.state == 'succeeded' then return true end
-  if row and row.state == 'failed' and not changes then
-    give_up(engine, p, position, action, json.decode(row.outcome).message)
+  local state, outcome, attempt
+  if row then state, outcome, attempt = go_on(engine, p, position, row) end
+  if not row or state == 'not_done' then
+    state, outcome = begin_action(engine, p, position, attempt or 1)
+    if not state then return false end
+  end
+  -- Done, and what comes of it is awaited; or its end was not seen, and its target is asked.
+  if state == 'applied' or state == 'lost' then
+    plans.set_due(engine.store, p.id, clock.now())
     return false
   end
-  if row and (changes or row.state ~= 'started') then
-    settle(engine, p, position, action, row)
+  return conclude(engine, p, position, state, outcome)
+end
+
+--- Takes the look at a position. True when it has been passed.
+local function take_look(engine, p, position)
+  local action = p.actions[position]
+  local row = plans.journal_of(engine.store, p.id)[position]
+  if row and row.state == 'succeeded' then return true end
+  if row and row.state == 'failed' then
+    give_up(engine, p, position, action, json.decode(row.outcome).message)
     return false
   end
   local refusal = guardrails.between(engine, p)
@@ -223,11 +262,7 @@ local function take(engine, p, position, action)
     finish(engine, p, 'failed', ('stopped before action %d: %s'):format(position, refusal.message))
     return false
   end
-  if not changes then return look(engine, p, position, action, row) end
-  local outcome = act(engine, p, position, 'forward', action)
-  if outcome.result == 'succeeded' then return true end
-  settle(engine, p, position, action, { state = outcome.result, outcome = json.encode(outcome) })
-  return false
+  return look(engine, p, position, action, row)
 end
 
 --- One step of a plan that is due: until it ends, or has to wait. Between two actions a generation
@@ -241,7 +276,8 @@ function execute.step(engine, p)
   p.state = 'executing'
   for position, action in ipairs(p.actions) do
     if engine.stopping then return plans.set_due(engine.store, p.id, clock.now()) end
-    if not take(engine, p, position, action) then return end
+    local step = registry.get(action.name).changes and take or take_look
+    if not step(engine, p, position) then return end
   end
   finish(engine, p, 'executed', ('all %d actions succeeded'):format(#p.actions))
 end

@@ -95,7 +95,8 @@ local function new_engine(read, store)
     alertmanager = values.alertmanager and alertmanager.connect(values.alertmanager),
     slack = values.slack and slack.connect(values.slack),
     external_url = values.external_url or own_url(values.listen),
-    own_port = values.listen.port, queries = async.gate(values.limits.concurrent_queries) }
+    own_port = values.listen.port, queries = async.gate(values.limits.concurrent_queries),
+    proposing = {} }
   engine.models = models.keeper(store, engine.source)
   --- The samples of an expression as templates see them.
   function engine.template_query(self, expr, time)

@@ -37,6 +37,12 @@ local function read_action(item)
   return { name = item.name, args = plain(item.options) }
 end
 
+--- Whether an action says how it is undone.
+function plan.can_revert(action)
+  local definition = registry.get(action.name)
+  return definition.can_revert ~= nil and definition.can_revert(action.args)
+end
+
 --- A verification that is to revert needs something before it that can be reverted.
 local function check_reverts(actions, problems)
   local revertible = false
@@ -45,8 +51,7 @@ local function check_reverts(actions, problems)
       problems[#problems + 1] = { path = { i, 'otherwise' },
         message = 'verify: otherwise = "revert", and no action before it says how it is reverted' }
     end
-    local definition = registry.get(action.name)
-    if definition.revert and definition.revert(action.args) then revertible = true end
+    if plan.can_revert(action) then revertible = true end
   end
 end
 

@@ -7,6 +7,7 @@ local json = require 'perigee.json'
 local log = require 'log'
 local metrics = require 'engine.metrics'
 local plan = require 'engine.plan'
+local previews = require 'engine.previews'
 
 local plans = {}
 
@@ -15,7 +16,7 @@ plans.LEASE = 180
 
 local function read(row)
   if not row then return nil end
-  row.actions = json.decode(row.actions)
+  row.actions, row.previews = json.decode(row.actions), json.decode(row.previews)
   return row
 end
 
@@ -43,20 +44,20 @@ function plans.due(store, now)
 end
 
 ---@param engine table
----@param p { playbook: string, incident_id?: string, target: string, trust: string,
+---@param p { previews?: Action.Preview[], playbook: string, incident_id?: string, target: string, trust: string,
 ---   actions: table[], state: string, reason?: string, expires_at: number }
 ---@return table plan
 function plans.create(engine, p)
   local store, now = engine.store, clock.now()
-  p.id, p.created_at = 'plan-' .. hash.random(6), now
+  p.id, p.created_at, p.previews = 'plan-' .. hash.random(6), now, p.previews or {}
   p.digest = plan.digest(p.playbook, p.trust, p.actions)
   p.due_at = p.state == 'approved' and now or nil
   store:transaction(function()
     store:exec([[insert into plans (id, digest, playbook, incident_id, target, trust, state, reason,
-      actions, created_at, expires_at, due_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)]], p.id,
-      p.digest, p.playbook, p.incident_id,
-      p.target, p.trust, p.state, p.reason or '', json.encode(json.array(p.actions)), now,
-      p.expires_at, p.due_at)
+      actions, previews, created_at, expires_at, due_at)
+      values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)]], p.id, p.digest, p.playbook, p.incident_id,
+      p.target, p.trust, p.state, p.reason or '', json.encode(json.array(p.actions)),
+      json.encode(previews.kept(p.previews)), now, p.expires_at, p.due_at)
     audit.append(store, 'plan_created',
       { plan = p.id, playbook = p.playbook, incident = p.incident_id, digest = p.digest,
       trust = p.trust, state = p.state, reason = p.reason, actions = json.array(p.actions) })
@@ -116,6 +117,13 @@ local function outcome_of(row)
     ended_at = row.ended_at and clock.text(row.ended_at) or nil }
 end
 
+--- What an action would have done to its target, as it was when the plan was made.
+local function preview_of(preview)
+  if not preview or not preview.summary then return nil end
+  return { summary = preview.summary, current = preview.current, proposed = preview.proposed,
+    diff = preview.diff, warnings = preview.warnings }
+end
+
 --- A plan as rules, the API and people see it.
 function plans.view(store, p)
   local done, reverted = journal_of(store, p.id)
@@ -123,7 +131,7 @@ function plans.view(store, p)
   for i, action in ipairs(p.actions) do
     local row = done[i]
     actions[i] = { name = action.name, args = action.args, state = row and row.state or 'waiting',
-      outcome = outcome_of(row) }
+      outcome = outcome_of(row), preview = preview_of(p.previews[i]) }
     if reverted[i] then
       actions[i].reverted = { state = reverted[i].state, outcome = outcome_of(reverted[i]) }
     end

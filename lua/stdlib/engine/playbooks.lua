@@ -1,5 +1,6 @@
 --- From a trigger to a plan: the rule's function says what it would do, its trust and the gates say
 --- how far that goes.
+local async = require 'async'
 local audit = require 'engine.audit'
 local check = require 'check'
 local clock = require 'perigee.clock'
@@ -11,25 +12,14 @@ local log = require 'log'
 local metrics = require 'engine.metrics'
 local plan = require 'engine.plan'
 local plans = require 'engine.plans'
+local previews = require 'engine.previews'
+local trust = require 'engine.trust'
 
 local playbooks = {}
 
-local STATE = { auto = 'approved', human_approve = 'pending', recommend = 'blocked' }
+local LOOKS, FIRST_PAUSE = 4, 2 -- attempts to look at the targets; seconds after the first
 
---- The trust that is left: what happened before may take some away.
----@return string trust
----@return string? reason
-local function trust_of(engine, def, target)
-  if def.trust ~= 'auto' then return def.trust end
-  local last = engine.store:row([[select id, state from plans where playbook = ? and target = ?
-    and state in ('executed', 'failed', 'unknown') order by created_at desc limit 1]], def.name,
-    target)
-  if last and last.state == 'unknown' then
-    return 'human_approve',
-      ('trust lowered from auto: the outcome of %s is unknown'):format(last.id)
-  end
-  return def.trust
-end
+local STATE = { auto = 'approved', human_approve = 'pending', recommend = 'blocked' }
 
 --- What the rule's function returned, checked. A wrong answer is a fault of the rule.
 local function actions_of(engine, def, event)
@@ -63,34 +53,97 @@ local function supersede(engine, p)
   end
 end
 
---- Makes the plan of a playbook for one trigger.
----@param engine table
----@param def table      the playbook
----@param event table    what its function is given
----@param about { target: string, incident_id?: string, partial?: boolean }
-function playbooks.make(engine, def, event, about)
-  if def.trust == 'manual_only' then return end
-  local actions = actions_of(engine, def, event)
-  if not actions then return end
-  if #actions == 0 then
-    audit.append(engine.store, 'nothing_to_do',
-      { playbook = def.name, incident = about.incident_id })
-    log.info('the playbook plans nothing', { playbook = def.name, incident = about.incident_id })
-    return
+local function nothing_to_do(engine, def, about)
+  audit.append(engine.store, 'nothing_to_do',
+    { playbook = def.name, incident = about.incident_id })
+  log.info('the playbook plans nothing', { playbook = def.name, incident = about.incident_id })
+end
+
+--- The plan that comes of actions that have been looked at, in the state that trust and the gates
+--- leave it.
+local function create(engine, def, p)
+  local reason
+  p.trust, reason = trust.of(engine, def, p)
+  if p.trust == 'manual_only' then
+    log.info('no plan: trust is "manual_only"', { playbook = def.name, reason = reason })
+    return nil
   end
-  local trust, reason = trust_of(engine, def, about.target)
-  local p = { id = '', playbook = def.name, incident_id = about.incident_id, target = about.target,
-    trust = trust,
-    actions = actions, partial = about.partial, state = STATE[trust], reason = reason,
-    expires_at = clock.now() + def.approval_expires }
-  if trust == 'recommend' then p.reason = 'trust is "recommend": shown, and nothing of it runs' end
-  local refusal = trust ~= 'recommend' and guardrails.at_planning(engine, p)
+  p.state, p.reason = STATE[p.trust], reason
+  p.expires_at = clock.now() + def.approval_expires
+  if p.trust == 'recommend' then
+    p.reason = (reason and reason .. '; ' or '')
+      .. 'trust is "recommend": shown, and nothing of it runs'
+  end
+  local refusal = p.failure and { gate = 'preview', message = p.failure }
+  local cannot = not refusal and previews.refusal(p.actions, p.previews)
+  refusal = refusal or cannot and { gate = 'preview', message = cannot }
+    or p.trust ~= 'recommend' and guardrails.at_planning(engine, p)
   if refusal then
     metrics.blocked:add(1, refusal.gate)
     p.state, p.reason, p.gate = 'blocked', refusal.message, refusal.gate
   end
   supersede(engine, p)
   return plans.create(engine, p)
+end
+
+--- Keeps what a playbook has come to, unless somebody else has meanwhile.
+local function conclude(engine, def, about, p)
+  engine.store:transaction(function()
+    if not about.is_new() then return end
+    if not p then return about.done(nil) end
+    if #p.actions == 0 then
+      nothing_to_do(engine, def, about)
+      return about.done(nil)
+    end
+    about.done(create(engine, def, p))
+  end)
+end
+
+--- Looks at the targets, and again after a while where they are not to be had; then a plan is made
+--- that says so.
+local function look(engine, p)
+  for attempt = 1, LOOKS do
+    local seen, failure = previews.all(engine, p, 'plan')
+    if seen then
+      p.previews, p.failure = seen, nil
+      return
+    end
+    p.failure = failure.message
+    if not failure.transient or attempt == LOOKS or engine.stopping then return end
+    log.warn('the target of a plan cannot be looked at', { playbook = p.playbook,
+      reason = failure.message })
+    async.sleep(FIRST_PAUSE * 2 ^ (attempt - 1))
+  end
+end
+
+--- Makes the plan of a playbook for one trigger: the rule's function, a look at the targets, trust,
+--- the gates. What waits does so in a task of its own; what comes of it is kept at once.
+---@param engine table
+---@param def table      the playbook
+---@param event table    what its function is given
+---@param about { target: string, incident_id?: string, partial?: boolean,
+---   is_new: fun(): boolean, done: fun(p: table?) }  is_new and done are called in the transaction
+---   that keeps the plan: whether this trigger has not been answered, and that it has
+function playbooks.propose(engine, def, event, about)
+  local under_way = def.name .. '\0' .. about.target
+  if engine.proposing[under_way] then return end
+  if def.trust == 'manual_only' then return conclude(engine, def, about) end
+  local actions = actions_of(engine, def, event)
+  if not actions then return conclude(engine, def, about) end
+  local p = { id = '', playbook = def.name, incident_id = about.incident_id,
+    target = about.target, partial = about.partial, actions = actions, previews = {} }
+  for i in ipairs(actions) do p.previews[i] = {} end
+  if not previews.needed(actions) then return conclude(engine, def, about, p) end
+  engine.proposing[under_way] = true
+  engine.run('a plan', function()
+    local _ <close> = setmetatable({}, { __close = function()
+      engine.proposing[under_way] = nil
+    end })
+    look(engine, p)
+    -- The generation that is active now asks by its own rules.
+    if not engine.stopping then conclude(engine, def, about, p) end
+    engine.poke()
+  end)
 end
 
 --- Asks the playbooks that an incident is a trigger of, each once an episode.
@@ -100,14 +153,20 @@ local function consider(engine, incident)
   for _, def in pairs(engine.rules.playbooks) do
     if def.when.kind == 'incident' and def.when.name == incident.name
       and not incidents.considered(incident, def.name) then
-      engine.store:transaction(function()
-        local view = incidents.event(engine.store, incident)
-        local p = playbooks.make(engine, def,
-          { trigger = 'incident', incident = view, labels = view.labels, time = clock.now() },
-          { target = incident.group_key, incident_id = incident.id, partial = incident.partial })
-        local refused = incident.partial and p and p.gate == 'partial_data'
-        incidents.mark_considered(engine.store, incident, def.name, refused)
-      end)
+      local view = incidents.event(engine.store, incident)
+      local now
+      playbooks.propose(engine, def,
+        { trigger = 'incident', incident = view, labels = view.labels, time = clock.now() },
+        { target = incident.group_key, incident_id = incident.id, partial = incident.partial,
+          is_new = function()
+            now = incidents.get(engine.store, incident.id)
+            return now ~= nil and now.state ~= 'resolved'
+              and not incidents.considered(now, def.name)
+          end,
+          done = function(p)
+            local refused = now.partial and p and p.gate == 'partial_data'
+            incidents.mark_considered(engine.store, now, def.name, refused)
+          end })
     end
   end
 end
@@ -123,13 +182,18 @@ end
 local function consider_series(engine, def, series, name)
   local since = ('%.3f'):format(series.fired_at)
   local refused = since .. ' partial'
-  local seen = engine.store:row('select value from settings where name = ?', name)
-  if seen and (seen.value == since or seen.value == refused and series.partial) then return end
-  local p = playbooks.make(engine, def, { trigger = 'metric', labels = series.labels,
+  local function is_new()
+    local seen = engine.store:row('select value from settings where name = ?', name)
+    return not (seen and (seen.value == since or seen.value == refused and series.partial))
+  end
+  if not is_new() then return end
+  playbooks.propose(engine, def, { trigger = 'metric', labels = series.labels,
     value = series.value, since = clock.text(series.fired_at), time = clock.now() },
-    { target = label_key(series.labels), partial = series.partial })
-  engine.store:exec('insert or replace into settings (name, value) values (?, ?)', name,
-    p and p.gate == 'partial_data' and refused or since)
+    { target = label_key(series.labels), partial = series.partial, is_new = is_new,
+      done = function(p)
+        engine.store:exec('insert or replace into settings (name, value) values (?, ?)', name,
+          p and p.gate == 'partial_data' and refused or since)
+      end })
 end
 
 --- A metric trigger's series: each that fires is a trigger once, from the moment it began to.
@@ -142,7 +206,7 @@ function playbooks.consider_metric(engine, def, state)
     if series.state ~= 'firing' then
       engine.store:exec('delete from settings where name = ?', name)
     else
-      engine.store:transaction(function() consider_series(engine, def, series, name) end)
+      consider_series(engine, def, series, name)
     end
   end
 end

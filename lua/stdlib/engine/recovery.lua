@@ -1,8 +1,9 @@
---- After a crash: what the journal says was under way. An action that had begun may have happened,
---- so it is not repeated and a person is told; what had not begun goes on.
+--- After a crash: what the journal says was under way. An action that had begun may have happened:
+--- where its target can tell it is asked, else a person is told; what had not begun goes on.
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local incidents = require 'engine.incidents'
+local journal = require 'engine.journal'
 local json = require 'perigee.json'
 local log = require 'log'
 local metrics = require 'engine.metrics'
@@ -31,6 +32,13 @@ local function unknown(engine, p, row)
   metrics.actions:add(1, row.name, 'unknown')
 end
 
+local function go_on(engine, p)
+  plans.set_due(engine.store, p.id, clock.now())
+  audit.append(engine.store, 'plan_continued', { plan = p.id, state = p.state })
+  log.info('a plan goes on after a restart',
+    { plan = p.id, playbook = p.playbook, state = p.state })
+end
+
 --- Reads the journal once, when the process starts, before anything runs.
 ---@return { unknown: integer, continued: integer }
 function recovery.run(engine)
@@ -40,14 +48,17 @@ function recovery.run(engine)
     local p = plans.get(engine.store, row.id)
     local open = engine.store:row([[select * from actions where plan_id = ? and state = 'started'
       and process <> ? and name <> 'verify' limit 1]], p.id, engine.process)
-    if open and registry.get(open.name).changes then
+    local definition = open and registry.get(open.name)
+    if open and open.direction == 'forward' and definition.find_out then
+      journal.note(engine, p, open.position, 'forward', p.actions[open.position], 'lost',
+        { message = 'the program ended while it was under way' })
+      go_on(engine, p)
+      found.continued = found.continued + 1
+    elseif open and definition.changes then
       unknown(engine, p, open)
       found.unknown = found.unknown + 1
     else
-      plans.set_due(engine.store, p.id, clock.now())
-      audit.append(engine.store, 'plan_continued', { plan = p.id, state = p.state })
-      log.info('a plan goes on after a restart',
-        { plan = p.id, playbook = p.playbook, state = p.state })
+      go_on(engine, p)
       found.continued = found.continued + 1
     end
   end

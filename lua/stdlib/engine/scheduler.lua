@@ -266,6 +266,8 @@ function scheduler.start(engine)
   local self = setmetatable({ engine = engine, jobs = scheduler.jobs(engine.rules),
     under_way = 0, stepping = {},
     incidents_of = incidents_of(engine.rules), wake = async.event() }, Scheduler)
+  --- Runs f in a task of its own, that is waited for as evaluations are.
+  function engine.run(what, f, ...) self:run(what, f, ...) end
   self:resume(clock.now())
   async.spawn(self.loop, self)
   return self

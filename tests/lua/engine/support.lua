@@ -114,13 +114,15 @@ function support.engine(o)
   local source = o.source or support.source()
   local engine = { config = values, store = o.store or assert(store.open(o.path or ':memory:')),
     process = o.process or 'process-1', source = source, own_port = values.listen.port,
-    external_url = 'http://127.0.0.1:9747', queries = async.gate(values.limits.concurrent_queries),
+    external_url = 'http://127.0.0.1:9747', proposing = {},
+    queries = async.gate(values.limits.concurrent_queries),
     rules = o.rules and support.rules(o.rules) or { signals = {}, incidents = {}, playbooks = {},
       forecasts = {}, predictions = {}, files = {} } }
   engine.rules.loaded_at = clock.now()
   engine.models = models.keeper(engine.store, source)
   function engine.template_query() return {} end
   function engine.poke() end
+  function engine.run(_, f, ...) f(...) end
   return engine
 end
 
