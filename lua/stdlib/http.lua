@@ -271,9 +271,15 @@ local SERVE = {
 ---@field method string, path string, query string, body string, peer string
 ---@field headers table<string, string>  names in lower case
 
+---@class http.Outgoing
+---@field status? integer, headers? table<string, string>, body? string
+---@field stream? fun(send: fun(text: string): boolean)  makes the body, in pieces and for as long as
+---       it takes; send() tells whether the client is still there
+---@field drop? boolean  the connection ends without an answer
+
 --- Serves until it is closed; each request runs the handler in a task of its own.
 ---@param options { host?: string, port?: integer }
----@param handler fun(request: http.Incoming): { status?: integer, headers?: table, body?: string }
+---@param handler fun(request: http.Incoming): http.Outgoing
 ---@return { port: fun(self): integer, close: fun(self) }? server
 ---@return string? message
 function http.serve(options, handler)

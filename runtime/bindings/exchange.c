@@ -16,17 +16,22 @@ static const char *const failed_headers[] = {"Content-Type", "application/json",
 
 struct box {
     struct http_exchange *x; /* NULL once answered */
+    bool streams;            /* its answer has begun */
 };
 
-static void answer_failed(struct box *b)
+/* An answer that has begun ends, any other is a failure; nothing where it has been answered. */
+static void finish(struct box *b)
 {
-    if (b->x != NULL) http_respond(b->x, 500, failed_headers, failed, sizeof failed - 1);
+    if (b->x != NULL && b->streams)
+        http_end(b->x);
+    else if (b->x != NULL)
+        http_respond(b->x, 500, failed_headers, failed, sizeof failed - 1);
     b->x = NULL;
 }
 
 static int l_drop(lua_State *L) /* a task that was cancelled leaves its client without an answer */
 {
-    answer_failed(luaL_checkudata(L, 1, TYPE));
+    finish(luaL_checkudata(L, 1, TYPE));
     return 0;
 }
 
@@ -65,6 +70,7 @@ static void push_request(lua_State *L, const struct http_exchange *x)
 
 /* -- the answer -- */
 
+/* respond(box, answer) -> the function that makes the answer's pieces, or nil where it is whole */
 static int l_respond(lua_State *L)
 {
     enum { MAX_HEADERS = 32 };
@@ -88,20 +94,50 @@ static int l_respond(lua_State *L)
         }
     }
     struct http_exchange *x = b->x;
+    if (lua_getfield(L, 2, "stream") == LUA_TFUNCTION) {
+        b->streams = true;
+        http_begin(x, status, headers);
+        return 1;
+    }
     b->x = NULL;
-    http_respond(x, status, headers, body, len);
+    if (lua_getfield(L, 2, "drop") != LUA_TNIL)
+        http_drop(x);
+    else
+        http_respond(x, status, headers, body, len);
     return 0;
 }
 
-/* In the request's task: respond(box, handler(request)). */
+static int l_send(lua_State *L) /* send(text) -> boolean: whether the client is still there */
+{
+    struct box *b = luaL_checkudata(L, lua_upvalueindex(1), TYPE);
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    lua_pushboolean(L, b->x != NULL && http_send(b->x, text, len));
+    return 1;
+}
+
+static int end_stream(lua_State *L, int status, lua_KContext context) /* box … */
+{
+    (void)status;
+    (void)context;
+    finish(luaL_checkudata(L, 1, TYPE));
+    return 0;
+}
+
+/* In the request's task: respond(box, handler(request)), and the stream, where there is one. */
 static int go_on(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
     (void)context;
     lua_pushcfunction(L, l_respond); /* box answer respond */
-    lua_insert(L, 1);
-    lua_call(L, 2, 0);
-    return 0;
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_call(L, 2, 1); /* box answer stream */
+    if (lua_isnil(L, -1)) return 0;
+    lua_pushvalue(L, 1);
+    lua_pushcclosure(L, l_send, 1); /* box answer stream send */
+    lua_callk(L, 1, 0, 0, end_stream);
+    return end_stream(L, LUA_OK, 0);
 }
 
 static int l_handle(lua_State *L) /* box handler */
@@ -119,7 +155,7 @@ static void on_end(void *ud, struct task *t, const char *error)
     if (error != NULL)
         log_write(LOG_ERROR, "a request's handler failed",
                   (const struct log_field[]){{"error", error}, {NULL, NULL}});
-    answer_failed(b); /* nothing where it has been answered */
+    finish(b);
 }
 
 static int l_dispatch(lua_State *L) /* handler reference, exchange */
@@ -127,7 +163,7 @@ static int l_dispatch(lua_State *L) /* handler reference, exchange */
     struct http_exchange *x = lua_touserdata(L, 2);
     lua_pushcfunction(L, l_handle);
     struct box *b = lua_newuserdatauv(L, sizeof *b, 0); /* … handle box */
-    b->x = NULL;
+    memset(b, 0, sizeof *b);
     luaL_setmetatable(L, TYPE);
     lua_rawgeti(L, LUA_REGISTRYINDEX, lua_tointeger(L, 1)); /* … handle box handler */
     task_on_end(task_spawn(L, 2), on_end, b);

@@ -35,7 +35,8 @@ static int l_close(lua_State *L)
 }
 
 /* serve({host=, port=, max_body=, max_connections=, request_timeout=, answer_timeout=}, handler) ->
- * server | nil, message. handler(request) -> {status=, headers=, body=}, in a task of its own. */
+ * server | nil, message. handler(request) -> {status=, headers=, body=}, in a task of its own. With
+ * stream=function(send) the body is what that sends; with drop=true there is no answer. */
 static int l_serve(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);

@@ -19,6 +19,8 @@
 #include "base/text.h"
 #include "net/url.h"
 
+enum { STREAM_LIMIT = 16 << 20 }; /* bytes that wait for a client that does not take them */
+
 struct connection {
     struct list link;
     int fd;
@@ -55,6 +57,12 @@ struct http_exchange {
     char peer[INET6_ADDRSTRLEN];
     struct MHD_Response *answer; /* set while the connection is being resumed */
     unsigned status;
+    bool dropped;
+    /* Of an answer in pieces. Until it has ended the exchange is whose it was handed to. */
+    bool streams, ended;
+    bool starved; /* suspended until there is another piece */
+    struct text pieces;
+    size_t taken; /* bytes of the pieces */
 };
 
 static void run(struct http_server *s);
@@ -64,6 +72,7 @@ static void free_exchange(struct http_exchange *x)
     list_remove(&x->link);
     if (x->answer != NULL) MHD_destroy_response(x->answer);
     text_free(&x->body);
+    text_free(&x->pieces);
     free(x->uri);
     free(x->method);
     free(x->path);
@@ -126,8 +135,8 @@ static void on_completed(void *ud, struct MHD_Connection *mhd, void **context,
     set_deadline(mhd, s->limits.request_ms); /* for the next request */
     if (x == NULL) return;
     *context = NULL;
-    if (x->handed_over && x->answer == NULL)
-        x->connection = NULL; /* http_respond() frees it */
+    if (x->handed_over && (x->answer == NULL || (x->streams && !x->ended)))
+        x->connection = NULL; /* http_respond() or http_end() frees it */
     else
         free_exchange(x);
 }
@@ -201,8 +210,9 @@ static enum MHD_Result on_request(void *ud, struct MHD_Connection *mhd, const ch
         return MHD_YES;
     }
     if (x->too_large) return refuse(mhd, 413, "the body is larger than the limit");
+    if (x->dropped) return MHD_NO;
     if (x->answer != NULL) {
-        set_deadline(mhd, s->limits.answer_ms);
+        if (!x->streams) set_deadline(mhd, s->limits.answer_ms);
         return MHD_queue_response(mhd, x->status, x->answer);
     }
     set_deadline(mhd, 86400000); /* the handler's time is not the client's */
@@ -366,7 +376,8 @@ void http_server_close(struct http_server *s)
         while (!list_empty(lists[i])) {
             struct http_exchange *x = LIST_ITEM(lists[i]->next, struct http_exchange, link);
             list_remove(&x->link);
-            if (x->connection != NULL) MHD_resume_connection(x->connection);
+            if (x->connection != NULL && (!x->streams || x->starved))
+                MHD_resume_connection(x->connection);
             x->server = NULL;
             if (lists[i] == &s->arrived) x->handed_over = false; /* nobody will answer it */
         }
@@ -421,25 +432,107 @@ static const char *known_method(const char *method)
     return "other";
 }
 
+/* Has microhttpd send the answer; the client must be there. */
+static void go_on(struct http_exchange *x, int status, const char *const *headers)
+{
+    char code[16];
+    snprintf(code, sizeof code, "%d", status);
+    metric_add(x->server->requests, (const char *[]){known_method(x->method), code}, 1);
+    x->status = (unsigned)status;
+    for (; headers != NULL && headers[0] != NULL; headers += 2)
+        MHD_add_response_header(x->answer, headers[0], headers[1]);
+    MHD_resume_connection(x->connection);
+    run(x->server);
+}
+
+static bool is_gone(const struct http_exchange *x)
+{
+    return x->server == NULL || x->connection == NULL;
+}
+
 void http_respond(struct http_exchange *x, int status, const char *const *headers, const void *body,
                   size_t len)
 {
-    struct http_server *s = x->server;
-    if (s == NULL || x->connection == NULL) {
+    if (is_gone(x)) {
         free_exchange(x);
         return;
     }
-    char code[16];
-    snprintf(code, sizeof code, "%d", status);
-    metric_add(s->requests, (const char *[]){known_method(x->method), code}, 1);
-    x->status = (unsigned)status;
     /* microhttpd wants a pointer that is not const, and copies from it. */
     x->answer =
         MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
     require(x->answer != NULL);
-    for (; headers != NULL && headers[0] != NULL; headers += 2)
-        MHD_add_response_header(x->answer, headers[0], headers[1]);
+    list_remove(&x->link);
+    go_on(x, status, headers);
+}
+
+void http_drop(struct http_exchange *x)
+{
+    if (is_gone(x)) {
+        free_exchange(x);
+        return;
+    }
+    struct http_server *s = x->server;
+    x->dropped = true;
+    x->handed_over = false; /* on_completed() frees it */
     list_remove(&x->link);
     MHD_resume_connection(x->connection);
     run(s);
+}
+
+/* -- an answer in pieces -- */
+
+static ssize_t on_read(void *ud, uint64_t at, char *out, size_t room)
+{
+    struct http_exchange *x = ud;
+    size_t left = x->pieces.len - x->taken, n = left < room ? left : room;
+    (void)at;
+    if (x->server == NULL) return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (n == 0) {
+        if (x->ended) return MHD_CONTENT_READER_END_OF_STREAM;
+        x->starved = true;
+        MHD_suspend_connection(x->connection);
+        return 0;
+    }
+    memcpy(out, x->pieces.data + x->taken, n);
+    x->taken += n;
+    if (x->taken == x->pieces.len) x->pieces.len = x->taken = 0;
+    return (ssize_t)n;
+}
+
+static void feed(struct http_exchange *x) /* there is something new for on_read() */
+{
+    struct http_server *s = x->server;
+    if (x->starved) MHD_resume_connection(x->connection);
+    x->starved = false;
+    run(s);
+}
+
+void http_begin(struct http_exchange *x, int status, const char *const *headers)
+{
+    x->streams = true;
+    x->pieces.limit = STREAM_LIMIT;
+    if (is_gone(x)) return;
+    x->answer = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, on_read, x, NULL);
+    require(x->answer != NULL);
+    go_on(x, status, headers);
+}
+
+bool http_send(struct http_exchange *x, const void *data, size_t len)
+{
+    if (is_gone(x)) return false;
+    text_add(&x->pieces, data, len);
+    if (x->pieces.failed) return false;
+    feed(x);
+    return !is_gone(x);
+}
+
+void http_end(struct http_exchange *x)
+{
+    x->ended = true;
+    if (is_gone(x)) {
+        free_exchange(x);
+        return;
+    }
+    list_remove(&x->link); /* on_completed() frees it */
+    feed(x);
 }

@@ -23,8 +23,8 @@ struct http_server_options {
     int64_t request_ms, answer_ms;
 };
 
-/* Called from the loop, never from inside http_respond(). Exactly one http_respond() must follow,
- * at once or later. */
+/* Called from the loop, never from inside http_respond(). Exactly one http_respond(), http_drop(),
+ * or http_begin() with its http_end() must follow, at once or later. */
 typedef void http_handler_fn(void *ud, struct http_exchange *x);
 
 int http_server_open(struct http_server **out, struct loop *l, const struct http_server_options *o,
@@ -47,5 +47,14 @@ void http_each_header(const struct http_exchange *x,
  * gone. */
 void http_respond(struct http_exchange *x, int status, const char *const *headers, const void *body,
                   size_t len);
+/* Ends the connection without an answer. After this x is gone. */
+void http_drop(struct http_exchange *x);
+
+/* An answer in pieces, for as long as it takes: the head now, each piece as it comes. A client that
+ * has gone is noticed by what is sent to it, so something should be sent now and then. */
+void http_begin(struct http_exchange *x, int status, const char *const *headers);
+/* The piece is copied. False once the client is gone, or too much waits for it. */
+bool http_send(struct http_exchange *x, const void *data, size_t len);
+void http_end(struct http_exchange *x); /* after this x is gone */
 
 #endif

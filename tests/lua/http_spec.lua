@@ -633,6 +633,46 @@ describe('http.serve', function()
     end, { max_body = 100 })
   end)
 
+  it('streams what a function sends, until it returns', function()
+    with_server({ headers = { ['X-A'] = 'b' }, stream = function(send)
+      for i = 1, 3 do
+        assert.is_true(send(('piece %d\n'):format(i)))
+        async.turn()
+      end
+    end }, function(url)
+      local response = assert(http.request { url = url })
+      assert.same({ 200, 'b', 'piece 1\npiece 2\npiece 3\n' },
+        { response.status, response.headers['x-a'], response.body })
+    end)
+  end)
+
+  it('ends a stream whose function fails, and tells one whose client is gone', function()
+    log.capture(true)
+    with_server({ stream = function() error 'broken' end }, function(url)
+      assert.equal('', assert(http.request { url = url }).body)
+    end)
+    assert.matches('handler failed.*broken', log.capture(false))
+    local gone
+    with_server({ stream = function(send)
+      while send 'x' do async.sleep(0.01) end
+      gone = true
+    end }, function(url)
+      assert(not http.request { url = url, timeout = 0.1 })
+      for _ = 1, 300 do
+        if gone then break end
+        async.sleep(0.01)
+      end
+      assert.is_true(gone)
+    end)
+  end)
+
+  it('ends a connection without an answer', function()
+    with_server({ drop = true }, function(url)
+      local _, message, code = http.request { url = url }
+      assert.equal('reset', code, message)
+    end)
+  end)
+
   it('answers 500 for a handler that fails', function()
     log.capture(true)
     with_server(function() error 'broken' end, function(url)

@@ -494,6 +494,89 @@ TEST(a_server_may_be_closed_in_the_middle_of_everything)
     wait_for_end(pipelined);
 }
 
+/* -- answers in pieces, and none -- */
+
+/* A client whose request the handler has kept. */
+static int ask_and_keep(void)
+{
+    size_t before = handler.n_kept;
+    handler.keeps = true;
+    int fd = dial();
+    say(fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    while (handler.n_kept == before) turn();
+    return fd;
+}
+
+TEST(an_answer_may_come_in_pieces)
+{
+    int fd = ask_and_keep();
+    http_begin(handler.kept[0], 201, (const char *[]){"X-A", "b", NULL});
+    wait_for(fd, "X-A: b\r\n");
+    for (int i = 0; i < 100; i++) turn(); /* longer than microhttpd goes round for nothing */
+    assert_true(http_send(handler.kept[0], "one\n", 4));
+    wait_for(fd, "one\n");
+    for (int i = 0; i < 400; i++) turn(); /* longer than an answer may be left lying */
+    assert_true(http_send(handler.kept[0], "two\n", 4));
+    assert_true(http_send(handler.kept[0], "three\n", 6));
+    wait_for(fd, "three\n");
+    http_end(handler.kept[0]);
+    wait_for(fd, "0\r\n\r\n");
+    handler.keeps = false;
+    say(fd, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    wait_for_end(fd);
+    assert_non_null(strstr(got, "hello"));
+}
+
+TEST(pieces_for_a_client_that_is_gone_are_refused)
+{
+    int fd = ask_and_keep();
+    http_begin(handler.kept[0], 200, NULL);
+    wait_for(fd, "200 OK");
+    close(fd);
+    while (http_send(handler.kept[0], answer, 65536)) turn();
+    http_end(handler.kept[0]);
+}
+
+TEST(pieces_that_nobody_takes_are_refused_in_the_end)
+{
+    int fd = ask_and_keep();
+    http_begin(handler.kept[0], 200, NULL);
+    int sent = 0;
+    while (http_send(handler.kept[0], answer, sizeof answer)) sent++;
+    assert_in_range(sent, 1, 10);
+    http_end(handler.kept[0]);
+    close(fd);
+}
+
+TEST(an_answer_in_pieces_may_see_its_server_closed)
+{
+    int starved = ask_and_keep(), full = ask_and_keep();
+    http_begin(handler.kept[0], 200, NULL);
+    http_begin(handler.kept[1], 200, NULL);
+    http_send(handler.kept[1], answer, sizeof answer);
+    for (int i = 0; i < 5; i++) turn();
+    http_server_close(server);
+    server = NULL;
+    assert_false(http_send(handler.kept[0], "x", 1));
+    http_end(handler.kept[0]);
+    http_end(handler.kept[1]);
+    wait_for_end(starved);
+    wait_for_end(full);
+}
+
+TEST(a_connection_may_be_ended_without_an_answer)
+{
+    int fd = ask_and_keep();
+    http_drop(handler.kept[0]);
+    wait_for_end(fd);
+    assert_string_equal(got, "");
+    int gone = ask_and_keep();
+    http_server_close(server);
+    server = NULL;
+    http_drop(handler.kept[1]);
+    wait_for_end(gone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +601,11 @@ int main(void)
         WITH_SERVER(localhost_and_ipv6_are_places_to_listen),
         WITH_SERVER(a_paused_server_finishes_what_it_has_and_takes_no_more),
         WITH_SERVER(a_server_may_be_closed_in_the_middle_of_everything),
+        WITH_SERVER(an_answer_may_come_in_pieces),
+        WITH_SERVER(pieces_for_a_client_that_is_gone_are_refused),
+        WITH_SERVER(pieces_that_nobody_takes_are_refused_in_the_end),
+        WITH_SERVER(an_answer_in_pieces_may_see_its_server_closed),
+        WITH_SERVER(a_connection_may_be_ended_without_an_answer),
     };
     alarm(120); /* what hangs is ended */
     return cmocka_run_group_tests(tests, NULL, NULL);
