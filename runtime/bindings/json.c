@@ -1,5 +1,6 @@
-/* The Lua module perigee.json. An object's null is an absent field; an array's is json.null, so
- * that positions hold. Encoding is always the canonical form of RFC 8785: one value, one text. */
+/* The Lua module perigee.json. An object's null is an absent field, unless asked for; an array's is
+ * json.null, so that positions hold. Encoding is always the canonical form of RFC 8785: one value,
+ * one text. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -47,21 +48,21 @@ static bool is_deeper(const cJSON *v, int depth)
     return false;
 }
 
-static void push_value(lua_State *L, const cJSON *v)
+static void push_value(lua_State *L, const cJSON *v, bool nulls)
 {
     luaL_checkstack(L, 4, "JSON is nested too deep");
     if (cJSON_IsObject(v)) {
         lua_newtable(L); /* t */
         for (const cJSON *item = v->child; item != NULL; item = item->next) {
-            if (cJSON_IsNull(item)) continue;
-            push_value(L, item); /* t v */
+            if (cJSON_IsNull(item) && !nulls) continue;
+            push_value(L, item, nulls); /* t v */
             lua_setfield(L, -2, item->string);
         }
     } else if (cJSON_IsArray(v)) {
         lua_newtable(L); /* t */
         lua_Integer i = 0;
         for (const cJSON *item = v->child; item != NULL; item = item->next) {
-            push_value(L, item); /* t v */
+            push_value(L, item, nulls); /* t v */
             lua_rawseti(L, -2, ++i);
         }
         mark_array(L);
@@ -76,10 +77,13 @@ static void push_value(lua_State *L, const cJSON *v)
     }
 }
 
-static int l_decode(lua_State *L) /* decode(text) -> value | nil, message */
+/* decode(text [, nulls = false]) -> value | nil, message; nulls: whether an object's null is kept
+ */
+static int l_decode(lua_State *L)
 {
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
+    bool nulls = lua_toboolean(L, 2);
     struct err e = {0};
     cJSON **tree = lua_newuserdatauv(L, sizeof *tree, 0); /* tree */
     *tree = NULL;
@@ -90,7 +94,7 @@ static int l_decode(lua_State *L) /* decode(text) -> value | nil, message */
         err_set(&e, -EINVAL, "JSON is nested deeper than %d", JSON_DEPTH);
         return bind_error(L, &e);
     }
-    push_value(L, *tree);
+    push_value(L, *tree, nulls);
     cJSON_Delete(*tree);
     *tree = NULL;
     return 1;

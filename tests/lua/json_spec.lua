@@ -21,6 +21,13 @@ describe('json.decode', function()
     assert.equal('', json.decode '""')
   end)
 
+  it('keeps the nulls of objects where it is asked to', function()
+    local text = '{"a":null,"b":{"c":null},"d":[null]}'
+    assert.equal('{"b":{},"d":[null]}', json.encode(json.decode(text)))
+    assert.equal(text, json.encode(json.decode(text, true)))
+    assert.equal(json.null, json.decode(text, true).a)
+  end)
+
   it('gives whole numbers as integers as far as a double holds them', function()
     for text, kind in pairs { ['1'] = 'integer', ['1.0'] = 'integer', ['1e3'] = 'integer',
       ['9007199254740992'] = 'integer', ['9007199254740994'] = 'float', ['1e300'] = 'float',
