@@ -265,6 +265,14 @@ local function take_look(engine, p, position)
   return look(engine, p, position, action, row)
 end
 
+--- While a step waits, its generation may be closed and its task with it: whichever is active then
+--- goes on at once.
+local function handed_over_when_cancelled(engine, p)
+  return setmetatable({}, { __close = function(turn, raised)
+    if not turn.over and not raised then plans.set_due(engine.store, p.id, clock.now()) end
+  end })
+end
+
 --- One step of a plan that is due: until it ends, or has to wait. Between two actions a generation
 --- that is active no more hands it to the one that is, whose configuration may be another.
 ---@param engine table
@@ -274,11 +282,16 @@ function execute.step(engine, p)
   if p.state == 'approved' and not begin(engine, p) then return end
   if p.state == 'executing' then plans.set_due(engine.store, p.id, clock.now() + plans.LEASE) end
   p.state = 'executing'
+  local turn <close> = handed_over_when_cancelled(engine, p)
   for position, action in ipairs(p.actions) do
-    if engine.stopping then return plans.set_due(engine.store, p.id, clock.now()) end
+    if engine.stopping then return end
     local step = registry.get(action.name).changes and take or take_look
-    if not step(engine, p, position) then return end
+    if not step(engine, p, position) then
+      turn.over = true
+      return
+    end
   end
+  turn.over = true
   finish(engine, p, 'executed', ('all %d actions succeeded'):format(#p.actions))
 end
 

@@ -44,7 +44,8 @@ function plans.due(store, now)
 end
 
 ---@param engine table
----@param p { previews?: Action.Preview[], playbook: string, incident_id?: string, target: string, trust: string,
+---@param p { previews?: Action.Preview[],
+---   playbook: string, incident_id?: string, target: string, trust: string,
 ---   actions: table[], state: string, reason?: string, expires_at: number }
 ---@return table plan
 function plans.create(engine, p)
