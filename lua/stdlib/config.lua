@@ -21,7 +21,7 @@ local SPEC = {
   external_url = base_url,
   allowed_hosts = check.list_of(check.string(), {}),
   data_dir = check.string './perigee-data',
-  rules = check.list_of(check.string(), { 'rules/*.lua' }),
+  rules = check.list_of(check.string(), { 'rules/*.lua', 'rules/*.yaml' }),
   evaluation_interval = check.duration('30s', { min = 1 }),
   external_labels = check.map_of(check.string(), '^[%a_][%w_]*$', {}),
   drain = check.duration '30s',

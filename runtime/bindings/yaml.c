@@ -34,6 +34,7 @@ struct build {
     yaml_document_t *document;
     int places; /* stack index: table -> { [key or index] = {line, column} } */
     int nodes;
+    bool as_text; /* plain 1.10 and true stay as they are written */
 };
 
 static int fail_at(lua_State *L, const yaml_mark_t *m, const char *words)
@@ -84,10 +85,11 @@ static bool push_number(lua_State *L, const char *s)
     return true;
 }
 
+static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
+
 /* YAML 1.2's core schema: what looks like a number is one, unless it is quoted. */
 static void push_plain(lua_State *L, const char *s, size_t len)
 {
-    static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
     static const char *const trues[] = {"true", "True", "TRUE", NULL};
     static const char *const falses[] = {"false", "False", "FALSE", NULL};
     static const char *const infinities[] = {".inf", ".Inf", ".INF", NULL};
@@ -112,7 +114,7 @@ static void push_scalar(struct build *b, const yaml_node_t *n)
     const char *s = (const char *)n->data.scalar.value;
     bool plain = n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
                  (n->tag == NULL || strcmp((const char *)n->tag, YAML_STR_TAG) == 0);
-    if (plain)
+    if (plain && (!b->as_text || is_word(s, nulls)))
         push_plain(b->L, s, n->data.scalar.length);
     else
         lua_pushlstring(b->L, s, n->data.scalar.length);
@@ -242,17 +244,42 @@ static void push_node(struct build *b, int id, int depth)
     }
 }
 
-static int l_build(lua_State *L) /* box -> value, places */
+/* Where the document after the one that was loaded begins, as {line, column}; nil without one. */
+static void push_next(lua_State *L, yaml_parser_t *parser)
+{
+    yaml_event_t event;
+    if (!yaml_parser_parse(parser, &event)) {
+        lua_pushnil(L); /* what is wrong behind the document does not count */
+        return;
+    }
+    bool more = event.type == YAML_DOCUMENT_START_EVENT;
+    lua_Integer line = (lua_Integer)event.start_mark.line + 1;
+    lua_Integer column = (lua_Integer)event.start_mark.column + 1;
+    yaml_event_delete(&event);
+    if (!more) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 2, 0);
+    lua_pushinteger(L, line);
+    lua_rawseti(L, -2, 1);
+    lua_pushinteger(L, column);
+    lua_rawseti(L, -2, 2);
+}
+
+static int l_build(lua_State *L) /* box as_text -> value, places, next */
 {
     struct box *box = lua_touserdata(L, 1);
-    lua_newtable(L); /* box places */
-    struct build b = {.L = L, .document = &box->document, .places = 2};
+    lua_newtable(L); /* box as_text places */
+    struct build b = {
+        .L = L, .document = &box->document, .places = 3, .as_text = lua_toboolean(L, 2)};
     if (yaml_document_get_root_node(b.document) == NULL)
         lua_pushnil(L);
     else
         push_node(&b, 1, 0); /* the root is node 1 */
-    lua_insert(L, -2);       /* box value places */
-    return 2;
+    lua_insert(L, -2);       /* box as_text value places */
+    push_next(L, &box->parser);
+    return 3;
 }
 
 static int parse_failed(lua_State *L, const yaml_parser_t *p)
@@ -288,16 +315,18 @@ static int build_failed(lua_State *L)
     return 2;
 }
 
-/* decode(text) -> value, places | nil, {message=, line=, column=}. Only the first document counts.
- * places[table][key or index] is {line, column} of the key or item. An empty document is nil. */
+/* decode(text [, as_text]) -> value, places, next | nil, {message=, line=, column=}. Only the first
+ * document counts; next is the {line, column} of another. places[table][key or index] is
+ * {line, column} of the key or item. An empty document is nil. With as_text plain scalars are texts
+ * as they are written. */
 static int l_decode(lua_State *L)
 {
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
-    lua_settop(L, 1);
+    lua_settop(L, 2);
     luaL_argcheck(L, len <= MAX_TEXT, 1, "larger than 16 MiB");
     lua_pushcfunction(L, l_build);
-    struct box *b = lua_newuserdatauv(L, sizeof *b, 0); /* text build box */
+    struct box *b = lua_newuserdatauv(L, sizeof *b, 0); /* text as_text build box */
     memset(b, 0, sizeof *b);
     luaL_setmetatable(L, DOCUMENT_TYPE);
     if (!yaml_parser_initialize(&b->parser)) return luaL_error(L, "not enough memory");
@@ -310,7 +339,8 @@ static int l_decode(lua_State *L)
         return parse_failed(L, &b->parser);
     }
     b->has_document = true;
-    return lua_pcall(L, 1, 2, 0) == LUA_OK ? 2 : build_failed(L);
+    lua_pushvalue(L, 2);
+    return lua_pcall(L, 2, 3, 0) == LUA_OK ? 3 : build_failed(L);
 }
 
 static int l_library(lua_State *L) /* library() -> libyaml's version */

@@ -53,7 +53,7 @@ describe('config.read', function()
     local values = good ''
     assert.same({ host = '127.0.0.1', port = 9747, is_loopback = true }, values.listen)
     assert.equal(folder .. '/perigee-data', values.data_dir)
-    assert.same({ folder .. '/rules/*.lua' }, values.rules)
+    assert.same({ folder .. '/rules/*.lua', folder .. '/rules/*.yaml' }, values.rules)
     assert.same({}, values.files)
     assert.equal(folder .. '/perigee.yaml', values.path)
     assert.same({ url = 'http://127.0.0.1:9090', headers = {}, timeout = 30 },
@@ -261,8 +261,8 @@ rules: [ none.lua ]
   it('reads the defaults anew for each file', function()
     local one = config.parse('one/perigee.yaml', SOURCE)
     local other = config.parse('other/perigee.yaml', SOURCE)
-    assert.same({ 'one/rules/*.lua' }, one.rules)
-    assert.same({ 'other/rules/*.lua' }, other.rules)
+    assert.same({ 'one/rules/*.lua', 'one/rules/*.yaml' }, one.rules)
+    assert.same({ 'other/rules/*.lua', 'other/rules/*.yaml' }, other.rules)
   end)
 end)
 
@@ -295,7 +295,7 @@ guardrails: { http: [ { url_prefix: "http://a", bearer_token_file: token } ] }
   it('of a file without a folder count from where the program is', function()
     local values = config.parse('perigee.yaml', SOURCE .. 'data_dir: ./data')
     assert.equal('data', values.data_dir)
-    assert.same({ 'rules/*.lua' }, values.rules)
+    assert.same({ 'rules/*.lua', 'rules/*.yaml' }, values.rules)
   end)
 
   it('are refused where a file that is named cannot be read', function()

@@ -14,6 +14,20 @@ local function problem(text)
 end
 
 describe('yaml.decode', function()
+  it('leaves plain texts as they are written, when asked to', function()
+    assert.same({ a = '1.10', b = 'true', c = { '0x10', '~' }, e = '' },
+      (yaml.decode('a: 1.10\nb: true\nc: [0x10, "~"]\nd: ~\ne: ""\n', true)))
+  end)
+
+  it('tells where a second document begins', function()
+    local function following(text) return (select(3, yaml.decode(text))) end
+    assert.is_nil(following 'a: b\n')
+    assert.is_nil(following '---\na: b\n...\n# end\n')
+    assert.is_nil(following '')
+    assert.same({ 2, 1 }, following 'a: b\n--- {\n')
+    assert.is_nil(following 'a: b\n...\n@', 'what cannot be read is no document')
+  end)
+
   it('reads mappings, lists and texts', function()
     assert.same({ a = { b = { 'x', 'y z', { c = 'd' } } }, e = 'f\ng\n', h = 'i j\n' }, (read [[
 a:

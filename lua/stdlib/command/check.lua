@@ -14,8 +14,9 @@ local function expand(paths, problems)
     if not stat then
       problems[#problems + 1] = { file = path, line = 0, message = message }
     elseif stat.type == 'folder' then
-      for _, found in ipairs(file.glob(path:gsub('/+$', '') .. '/*.lua')) do
-        out[#out + 1] = found
+      for _, kind in ipairs { 'lua', 'yaml', 'yml' } do
+        local found = file.glob(path:gsub('/+$', '') .. '/*.' .. kind)
+        table.move(found, 1, #found, #out + 1, out)
       end
     else
       out[#out + 1] = path

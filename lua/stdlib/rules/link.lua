@@ -15,7 +15,7 @@ end
 ---@return table<string, table>
 function link.watched(rules)
   local out = {}
-  for _, set in ipairs { rules.signals, rules.forecasts, rules.predictions } do
+  for _, set in ipairs { rules.alerts, rules.signals, rules.forecasts, rules.predictions } do
     for name, def in pairs(set) do out[name] = def end
   end
   return out
@@ -27,29 +27,57 @@ end
 ---@return table?
 function link.find(rules, name)
   return rules.signals[name] or rules.forecasts[name] or rules.predictions[name]
+    or rules.alerts[name]
+end
+
+--- The alerts of rule groups by their names, which rules of several groups may share.
+---@param groups groups.Group[]
+---@return table<string, { kind: "alert", name: string, file: string, line: integer,
+---        constant_labels: table<string, string>, rules: groups.Rule[] }>
+local function alerts_of(groups)
+  local alerts = {}
+  for _, group in ipairs(groups) do
+    for _, rule in ipairs(group.rules) do
+      if rule.kind == 'alert' then
+        alerts[rule.name] = alerts[rule.name] or { kind = 'alert', name = rule.name,
+          file = rule.file, line = rule.line, constant_labels = {}, rules = {} }
+        table.insert(alerts[rule.name].rules, rule)
+      end
+    end
+  end
+  return alerts
 end
 
 --- Sorts definitions by kind and name; a name is declared once.
 ---@param definitions table[]
 ---@param add fun(definition: table, path: table, message: string)
 ---@return { signals: table, incidents: table, playbooks: table, forecasts: table,
----       predictions: table }
+---       predictions: table, groups: groups.Group[], alerts: table }
 function link.collect(definitions, add)
   local sets = { signal = {}, incident = {}, playbook = {}, forecast = {}, prediction = {} }
   -- An incident names signals, forecasts and predictions alike, so that no two share a name.
   local shared, of = {}, { signal = true, forecast = true, prediction = true }
+  local groups = {}
   for _, def in ipairs(definitions) do
+    if def.kind == 'group' then groups[#groups + 1] = def end
+  end
+  local alerts = alerts_of(groups)
+  for name, def in pairs(alerts) do shared[name] = def end
+  for _, def in ipairs(definitions) do
+    if def.kind == 'group' then goto continue end
     local other = sets[def.kind][def.name] or of[def.kind] and shared[def.name]
     if of[def.kind] then shared[def.name] = shared[def.name] or def end
     if other then
       add(def, {}, ('is declared already%s, at %s:%d'):format(
-        other.kind ~= def.kind and ', as a ' .. other.kind or '', other.file, other.line))
+        other.kind ~= def.kind and (other.kind == 'alert' and ', as an ' or ', as a ')
+        .. other.kind or '', other.file, other.line))
     else
       sets[def.kind][def.name] = def
     end
+    ::continue::
   end
   return { signals = sets.signal, incidents = sets.incident, playbooks = sets.playbook,
-    forecasts = sets.forecast, predictions = sets.prediction }
+    forecasts = sets.forecast, predictions = sets.prediction, groups = groups, alerts = alerts }
 end
 
 -- To look for the nearest of many names takes a while. A few are slips of the pen; where hundreds

@@ -10,6 +10,7 @@ local rules = require 'perigee.rules'
 local schema = require 'rules.schema'
 local task = require 'perigee.task'
 local where = require 'rules.where'
+local yaml_rules = require 'rules.yaml'
 
 local load_rules = {}
 
@@ -28,7 +29,11 @@ local LOADING = { instructions = 10000000, allocated = 256 << 20 }
 ---@field playbooks table<string, table>
 ---@field forecasts table<string, table>
 ---@field predictions table<string, table>
----@field files { path: string, digest: string, cell: table }[]
+---@field groups groups.Group[]         by file, then as they stand in it
+---@field alerts table<string, table>    what the groups alert of, by name
+---@field files { path: string, digest: string, cell?: table }[]  those in YAML have no cell
+
+local MAX_LUA, MAX_YAML = 127 << 10, 4 << 20 -- bytes of a file
 
 local function folder_of(path) return path:match '^(.*)/[^/]*$' or '.' end
 
@@ -52,16 +57,21 @@ end
 
 --- A problem of a field, at the field's own line; inside its text where that is known.
 function Loader:add_at(def, path, message, at, warning)
-  local place = where.field(self.sources[def.file] or '', def.line, path)
-  local line, column = place.line, place.column
-  if at and place.text_line then line, column = where.inside(place, at.line, at.column) end
+  local line, column
+  if def.locate then
+    line, column = def.locate(path)
+  else
+    local place = where.field(self.sources[def.file] or '', def.line, path)
+    line, column = place.line, place.column
+    if at and place.text_line then line, column = where.inside(place, at.line, at.column) end
+  end
   local name = ('%s "%s": '):format(def.kind, def.name)
   local words = check.words { path = path, message = message }
   self:add(def.file, line, column, name .. words, warning)
 end
 
-function Loader:read(path)
-  local source, message = file.read(path, 127 << 10)
+function Loader:read(path, most)
+  local source, message = file.read(path, most)
   if not source then
     self:add(path, 0, 0, message)
     return
@@ -105,6 +115,30 @@ function Loader:define(declaration, loaded)
   for _, p in ipairs(warnings) do self:add_at(declaration, p.path, p.message, p.at, true) end
   def.is_valid = #problems == 0
   self.definitions[#self.definitions + 1] = def
+end
+
+--- A file of Lua: what it declares.
+function Loader:read_lua(path)
+  local source = self:read(path, MAX_LUA)
+  local declarations, loaded
+  if source then declarations, loaded = self:run(path, source) end
+  for _, declaration in ipairs(declarations or {}) do self:define(declaration, loaded) end
+end
+
+--- A file of YAML, which says what it holds.
+function Loader:read_yaml(path)
+  local source = self:read(path, MAX_YAML)
+  if not source then return end
+  local digest, known = hash.sha256(source), #self.problems
+  local definitions = yaml_rules.read(path, source, function(line, column, message, warning)
+    self:add(path, line, column, message, warning)
+  end, { every = self.options.every })
+  if #self.problems > known then self.broken[#self.broken + 1] = source end
+  self.files[#self.files + 1] = { path = path, digest = digest }
+  for _, def in ipairs(definitions) do
+    def.file_digest, def.owner, def.is_valid = digest, path, true
+    self.definitions[#self.definitions + 1] = def
+  end
 end
 
 -- -- trying plans ---------------------------------------------------------------------------------
@@ -186,10 +220,7 @@ function load_rules.load(paths, options)
     warnings = {}, broken = {},
     definitions = {} }, Loader)
   for i, path in ipairs(paths) do
-    local source = self:read(path)
-    local declarations, loaded
-    if source then declarations, loaded = self:run(path, source) end
-    for _, declaration in ipairs(declarations or {}) do self:define(declaration, loaded) end
+    self[path:find '%.ya?ml$' and 'read_yaml' or 'read_lua'](self, path)
     -- Many files take a while: whoever else uses the loop has a turn.
     if i % 10 == 0 and task.current() then task.sleep(0) end
   end

@@ -15,7 +15,8 @@ local last_instructions = {} -- of each cell, when it was asked last: the counte
 local function measure_cells(rules)
   local memory = 0
   for _, file in ipairs(rules.files) do
-    local held, instructions = file.cell:usage()
+    local held, instructions = 0, 0
+    if file.cell then held, instructions = file.cell:usage() end
     memory = memory + held
     metrics.instructions:add(instructions - (last_instructions[file.path] or 0), file.path)
     last_instructions[file.path] = instructions

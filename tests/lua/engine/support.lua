@@ -117,7 +117,7 @@ function support.engine(o)
     external_url = 'http://127.0.0.1:9747', proposing = {},
     queries = async.gate(values.limits.concurrent_queries),
     rules = o.rules and support.rules(o.rules) or { signals = {}, incidents = {}, playbooks = {},
-      forecasts = {}, predictions = {}, files = {} } }
+      forecasts = {}, predictions = {}, groups = {}, alerts = {}, files = {} } }
   engine.rules.loaded_at = clock.now()
   engine.models = models.keeper(engine.store, source)
   function engine.template_query() return {} end

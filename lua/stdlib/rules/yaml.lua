@@ -1,0 +1,144 @@
+--- Rule files in YAML: what a file holds is told from its content, alone or as the data of a
+--- Kubernetes ConfigMap. Each form has a reader; whatever one says of a place in its document is
+--- said of the place in the file.
+local groups = require 'rules.groups'
+local yaml = require 'perigee.yaml'
+
+local yaml_rules = {}
+
+---@class rules.Document
+---@field file string
+---@field text string       of the document: of the file, or of an entry of its ConfigMap
+---@field entry? string     the entry's name
+---@field root table        as yaml.decode() has it
+---@field every number      seconds between evaluations where the document says nothing
+---@field at fun(path: (string|integer)[], inside?: { line: integer, column: integer }): integer,
+---       integer           line and column in the file: of a key or item, or of the nearest above
+---       it; with `inside` of a place in its text, where that is a block
+---@field report fun(line: integer, column: integer, message: string, warning?: boolean)
+
+--- By the key at the top of a document: what reads it. Returns definitions as rules.schema makes
+--- them; each may have `locate`, a function from a field's path to line and column.
+---@type table<string, fun(document: rules.Document): table[]>
+yaml_rules.READERS = { groups = groups.read }
+
+local function lines_of(text)
+  local out = {}
+  for line in (text .. '\n'):gmatch '([^\n]*)\n' do out[#out + 1] = line end
+  return out
+end
+
+--- A function from a place in the text of a literal block ("key: |") to that in the text around it;
+--- nil where the value is no such block.
+---@param lines string[]  of the text around it
+---@param key { [1]: integer, [2]: integer }  the key's place
+local function block(lines, key)
+  if not lines[key[1]]:find '|[%-+%d]*%s*$' then return nil end
+  local n = key[1] + 1
+  while lines[n] and not lines[n]:find '%S' do n = n + 1 end
+  local indent = #(lines[n] or ''):match '^ *'
+  return function(line, column) return key[1] + line, column + indent end
+end
+
+--- The place of a key or item, or of the nearest above it that has one.
+local function place_of(root, places, path)
+  local node, found, whole = root, { 1, 1 }, true
+  for _, step in ipairs(path) do
+    local known = type(node) == 'table' and places[node] and places[node][step]
+    if not known then
+      whole = false
+      break
+    end
+    found, node = known, node[step]
+  end
+  return found, whole
+end
+
+---@param to_file fun(line: integer, column: integer): integer, integer
+local function new_document(file, text, root, places, report, to_file, options)
+  local document = { file = file, text = text, root = root, every = options.every,
+    report = report }
+  function document.at(path, inside)
+    local place, whole = place_of(root, places, path)
+    local outwards = inside and whole and block(lines_of(text), place)
+    if outwards then return to_file(outwards(inside.line, inside.column)) end
+    return to_file(place[1], place[2])
+  end
+  return document
+end
+
+local function form_of(root)
+  for name in pairs(yaml_rules.READERS) do
+    if type(root) == 'table' and root[name] ~= nil then return name end
+  end
+end
+
+local function forms()
+  local names = {}
+  for name in pairs(yaml_rules.READERS) do names[#names + 1] = ('"%s:"'):format(name) end
+  table.sort(names)
+  return table.concat(names, ' or ')
+end
+
+--- The entries of a ConfigMap that are rules; what else it holds is somebody else's.
+local function read_config_map(outer, places, options, out)
+  local data, found = outer.root.data, false
+  local names = {}
+  for name, text in pairs(type(data) == 'table' and data or {}) do
+    if type(text) == 'string' then names[#names + 1] = name end
+  end
+  table.sort(names)
+  local lines = lines_of(outer.text)
+  for _, name in ipairs(names) do
+    local key = places[data][name]
+    local to_file = block(lines, key) or function() return key[1], key[2] end
+    local root, inner = yaml.decode(data[name])
+    if root == nil and inner.message and name:find '%.ya?ml$' then
+      local line, column = to_file(inner.line, inner.column)
+      outer.report(line, column, ('%s: %s'):format(name, inner.message))
+      found = true
+    end
+    local form = form_of(root)
+    if form then
+      found = true
+      local document = new_document(outer.file, data[name], root, inner, outer.report, to_file,
+        options)
+      document.entry = name
+      for _, def in ipairs(yaml_rules.READERS[form](document)) do out[#out + 1] = def end
+    end
+  end
+  if not found then
+    local line, column = outer.at { 'data' }
+    outer.report(line, column, ('no entry of the ConfigMap has %s'):format(forms()))
+  end
+end
+
+--- The definitions of a file. An empty file is valid.
+---@param file string
+---@param text string
+---@param report fun(line: integer, column: integer, message: string, warning?: boolean)
+---@param options { every: number }
+---@return table[] definitions
+function yaml_rules.read(file, text, report, options)
+  local root, places, more = yaml.decode(text)
+  if root == nil then
+    if places.message then report(places.line, places.column, places.message) end
+    return {}
+  end
+  if more then
+    report(more[1], more[2], 'only the first document of a file counts', true)
+  end
+  local document = new_document(file, text, root, places, report,
+    function(line, column) return line, column end, options)
+  local out, form = {}, form_of(root)
+  if form then
+    out = yaml_rules.READERS[form](document)
+  elseif type(root) == 'table' and root.kind == 'ConfigMap' then
+    read_config_map(document, places, options, out)
+  elseif type(root) ~= 'table' or next(root) ~= nil then
+    report(1, 1, ('expected %s at the top, or a ConfigMap'):format(forms()))
+  end
+  return out
+end
+
+return yaml_rules
