@@ -85,9 +85,9 @@ end
 local function new_engine(trust)
   local engine = support.engine { rules = RULES:gsub('TRUST', trust or 'auto'),
     config = { guardrails = { dry_run = false, cooldown = '0s', max_actions_per_hour = 100 } } }
-  engine.store:exec([[insert into incidents (id, name, group_key, state, opened_at, updated_at, data)
-    values ('inc-1', 'odd', '', 'open', ?, ?, '{"labels":{},"anomalies":[],"episode":1}')]],
-    clock.now(), clock.now())
+  engine.store:exec([[insert into incidents
+    (id, name, group_key, state, opened_at, updated_at, data) values ('inc-1', 'odd', '', 'open',
+    ?, ?, '{"labels":{},"anomalies":[],"episode":1}')]], clock.now(), clock.now())
   return engine
 end
 
@@ -162,10 +162,11 @@ describe('a plan whose actions are previewed', function()
 
   it('that cannot be done, or has nothing to do, is blocked and says so', function()
     thing().says.preview = { summary = 'turn', refusal = 'it is screwed tight' }
-    local engine, p = propose { turn(3) }
+    local _, p = propose { turn(3) }
     assert.same({ 'blocked', 'action 1 (test.turn): it is screwed tight' }, { p.state, p.reason })
     local t = thing()
     t.position = 3
+    local engine
     engine, p = propose { turn(3) }
     assert.same({ 'blocked', 'nothing to do: it is there' }, { p.state, p.reason })
     assert.same({}, t.done)
