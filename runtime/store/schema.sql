@@ -143,3 +143,33 @@ create table series_models (
 alter table plans add column previews text not null default '[]';
 alter table actions add column before text not null default '{}';
 alter table actions add column namespace text not null default '';
+
+-- migration 6
+-- Alerts that Alertmanager's webhook has brought: one row an occurrence.
+create table alerts (
+  id integer primary key,
+  fingerprint text not null,             -- of the labels, as Alertmanager makes it
+  starts_at text not null,               -- Unix seconds: with the fingerprint, what tells it from others
+  name text not null,
+  status text not null,                  -- 'firing', 'resolved', 'expired'
+  labels text not null,
+  annotations text not null,
+  generator_url text not null,
+  ends_at real,
+  received_at real not null,             -- when it came first
+  seen_at real not null,                 -- when it was told of last
+  is_new integer not null,               -- 1: rules wait for it that have not been asked
+  unique (fingerprint, starts_at)
+);
+create index alerts_by_name on alerts (name) where status = 'firing';
+create index alerts_new on alerts (id) where is_new = 1;
+
+-- What playbooks have been asked about, each once; and what they are to be asked about.
+create table occurrences (
+  playbook text not null,
+  occurrence text not null,
+  at real not null,                      -- when it was there last
+  event text,                            -- JSON, while the playbook has not been asked; else null
+  primary key (playbook, occurrence)
+) without rowid;
+create index occurrences_new on occurrences (playbook) where event is not null;

@@ -96,6 +96,14 @@ describe('the documentation', function()
     end
   end)
 
+  it('has configurations of Alertmanager that amtool accepts', function()
+    for _, block in ipairs(blocks 'yaml alertmanager') do
+      local path = folder .. '/alertmanager.yaml'
+      assert(file.write(path, block.text))
+      assert.is_true((os.execute(('amtool check-config %s >/dev/null'):format(path))), block.at)
+    end
+  end)
+
   it('tells of every configuration key', function()
     local page = read 'docs/configuration.md'
     local shared = { ca_file = true, cert_file = true, key_file = true, server_name = true,

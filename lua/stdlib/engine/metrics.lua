@@ -61,6 +61,7 @@ return {
     'Probability of a failure, as predicted last.', 'prediction,series'),
   prediction_missing = gauge('prediction_missing_features',
     'Features that the last prediction had to do without.', 'prediction,series'),
+  webhook_alerts = counter('webhook_alerts_total', 'Alerts that the webhook was told of.', 'outcome'),
   audit_records = gauge('audit_records', 'Records in the audit trail.'),
   audit_head = gauge('audit_head_info', 'The head of the audit trail.', 'hash'),
   expose = metrics.expose,

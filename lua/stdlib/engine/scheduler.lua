@@ -2,6 +2,7 @@
 --- incidents that are over. The grid of a job comes from its name, so that a hundred rules do not
 --- all ask at once, and the time that is evaluated is the grid's, not that of the clock when it was
 --- got to.
+local alerts = require 'engine.alerts'
 local approvals = require 'engine.approvals'
 local async = require 'async'
 local audit = require 'engine.audit'
@@ -188,6 +189,7 @@ function Scheduler:sweep()
   self:take_over()
   self:look_at_plans()
   notify.deliver(engine)
+  alerts.expire(engine)
   self:tell_head()
 end
 

@@ -6,6 +6,7 @@ local embedded = require 'perigee.embedded'
 local http = require 'http'
 local json = require 'perigee.json'
 local scrape = require 'server.metrics'
+local webhook = require 'server.webhook'
 
 local routes = {}
 
@@ -97,6 +98,9 @@ local PATHS = {
   ['/api/v1/alerts'] = { methods = GET, needs = 'viewer', run = api.alerts },
   ['/api/v1/status/buildinfo'] = { methods = GET, needs = 'viewer', run = api.buildinfo },
   ['/api/v1/rules/enable'] = { methods = POST, needs = 'admin', run = api.enable_rule },
+  ['/api/v1/webhook/alertmanager'] = { methods = POST, needs = 'alert_sender',
+  run = webhook.alertmanager },
+  ['/api/v1/webhook/alerts'] = { methods = GET, needs = 'viewer', run = webhook.alerts },
   ['/api/v1/kill_switch'] = { methods = POST, needs = 'admin', run = api.kill_switch },
 }
 
