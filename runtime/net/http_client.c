@@ -9,32 +9,22 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <curl/curl.h>
-
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "net/curl_loop.h"
 #include "net/url.h"
 
 enum { SPARE_HANDLES = 16 };
 
 struct http_client {
-    struct loop *loop;
-    CURLM *multi;
-    uv_timer_t timer; /* what curl asks to be woken by */
+    struct curl_loop *curl;
     struct list calls;
     CURL *spare[SPARE_HANDLES]; /* handles to be used again: making one costs more than a request */
     size_t n_spare;
-    int open_handles; /* the timer and the sockets' polls, until their close callbacks */
     bool closing;
     struct metric *requests, *seconds;
-};
-
-struct socket_watch {
-    uv_poll_t uv;
-    struct http_client *client;
-    curl_socket_t fd;
 };
 
 struct http_call {
@@ -66,13 +56,18 @@ static void put_back(struct http_client *c, CURL *easy)
     c->spare[c->n_spare++] = easy;
 }
 
+static void give_back_handle(struct http_call *call)
+{
+    if (call->easy == NULL) return;
+    curl_multi_remove_handle(curl_loop_multi(call->client->curl), call->easy);
+    put_back(call->client, call->easy);
+    call->easy = NULL;
+}
+
 static void free_call(struct http_call *call)
 {
     list_remove(&call->link);
-    if (call->easy != NULL) {
-        curl_multi_remove_handle(call->client->multi, call->easy);
-        put_back(call->client, call->easy);
-    }
+    give_back_handle(call);
     curl_slist_free_all(call->headers);
     curl_slist_free_all(call->connect_to);
     text_free(&call->response.headers);
@@ -88,23 +83,7 @@ static int code_of(const struct http_call *call, CURLcode rc)
     if (call->too_large) return -EMSGSIZE;
     if (call->refused) return -EACCES;
     if (call->response.headers.failed || call->response.body.failed) return -ENOMEM;
-    switch (rc) {
-    case CURLE_OPERATION_TIMEDOUT: return -ETIMEDOUT;
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY: return -EHOSTUNREACH;
-    case CURLE_COULDNT_CONNECT: return -ECONNREFUSED;
-    case CURLE_GOT_NOTHING:
-    case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR:
-    case CURLE_PARTIAL_FILE: return -ECONNRESET;
-    case CURLE_TOO_MANY_REDIRECTS: return -ELOOP;
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CACERT_BADFILE: return -EPROTO;
-    case CURLE_OUT_OF_MEMORY: return -ENOMEM;
-    default: return -EIO;
-    }
+    return curl_loop_errno(rc);
 }
 
 static void describe(const struct http_call *call, CURLcode rc, struct err *e)
@@ -139,132 +118,32 @@ static void finish(struct http_call *call, CURLcode rc)
         snprintf(code, sizeof code, "error");
     metric_add(c->requests, (const char *[]){call->target, code}, 1);
     metric_observe(c->seconds, (const char *[]){call->target}, call->response.seconds);
-    /* It leaves the list first: what it calls may close the client. */
+    /* It leaves the client first: what it calls may close that. */
     list_remove(&call->link);
+    give_back_handle(call);
     call->done(call->ud, e.code, &e, &call->response);
     free_call(call);
 }
 
-static void finish_done(struct http_client *c)
+static void on_transferred(void *ud, CURL *easy, CURLcode rc)
 {
-    CURLMsg *msg;
-    int left;
-    while (!c->closing && (msg = curl_multi_info_read(c->multi, &left)) != NULL) {
-        if (msg->msg != CURLMSG_DONE) continue;
-        struct http_call *call = NULL;
-        CURLcode rc = msg->data.result; /* msg is gone after the next call into curl */
-        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&call);
-        finish(call, rc);
-    }
-}
-
-/* -- curl on the loop -- */
-
-/* The last handle to be closed takes the client with it. */
-static void let_go(struct http_client *c)
-{
-    if (--c->open_handles == 0) free(c);
-}
-
-static void on_closed(uv_handle_t *h) { let_go(h->data); }
-
-static void on_watch_closed(uv_handle_t *h)
-{
-    struct socket_watch *w = h->data;
-    let_go(w->client);
-    free(w);
-}
-
-static void on_timer(uv_timer_t *t);
-
-static void act(struct http_client *c, curl_socket_t fd, int flags)
-{
-    enum { LATER_MS = 100 };
-    int running;
-    /* Where it fails, which is for want of memory, curl leaves a transfer unwatched and does not
-     * ask to be woken: without this its time would never be up. */
-    if (curl_multi_socket_action(c->multi, fd, flags, &running) != CURLM_OK)
-        uv_timer_start(&c->timer, on_timer, LATER_MS, 0);
-    finish_done(c);
-}
-
-static void on_timer(uv_timer_t *t) { act(t->data, CURL_SOCKET_TIMEOUT, 0); }
-
-static int set_timer(CURLM *multi, long ms, void *ud)
-{
-    struct http_client *c = ud;
-    (void)multi;
-    if (ms < 0 || c->closing) {
-        uv_timer_stop(&c->timer);
-    } else {
-        uv_update_time(loop_uv(c->loop));
-        uv_timer_start(&c->timer, on_timer, (uint64_t)ms, 0);
-    }
-    return 0;
-}
-
-static void on_socket(uv_poll_t *poll, int status, int events)
-{
-    struct socket_watch *w = poll->data;
-    int flags = 0;
-    /* Told of an error, curl gives up; where it finds one by itself it can tell a connection that
-     * was kept and has gone, and takes a new one. */
-    if (status < 0) flags |= CURL_CSELECT_IN | CURL_CSELECT_OUT;
-    if (events & UV_READABLE) flags |= CURL_CSELECT_IN;
-    if (events & UV_WRITABLE) flags |= CURL_CSELECT_OUT;
-    act(w->client, w->fd, flags);
-}
-
-static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *ud, void *socket_ud)
-{
-    struct http_client *c = ud;
-    struct socket_watch *w = socket_ud;
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        if (w == NULL) return 0;
-        curl_multi_assign(c->multi, fd, NULL);
-        uv_poll_stop(&w->uv);
-        uv_close((uv_handle_t *)&w->uv, on_watch_closed);
-        return 0;
-    }
-    if (w == NULL) {
-        w = xcalloc(1, sizeof *w);
-        w->client = c;
-        w->fd = fd;
-        if (uv_poll_init(loop_uv(c->loop), &w->uv, fd) < 0) {
-            free(w);
-            return -1;
-        }
-        w->uv.data = w;
-        c->open_handles++;
-        curl_multi_assign(c->multi, fd, w);
-    }
-    int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-    return uv_poll_start(&w->uv, events, on_socket) < 0 ? -1 : 0;
+    struct http_call *call = NULL;
+    (void)ud;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&call);
+    finish(call, rc);
 }
 
 int http_client_open(struct http_client **out, struct loop *l)
 {
     static const double buckets[] = {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60};
-    static bool initialised;
-    if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) return -ENOMEM;
-    initialised = true;
     struct http_client *c = xcalloc(1, sizeof *c);
-    c->loop = l;
-    c->multi = curl_multi_init();
-    if (c->multi == NULL) {
+    int rc = curl_loop_open(&c->curl, l, on_transferred, c);
+    if (rc < 0) {
         free(c);
-        return -ENOMEM;
+        return rc;
     }
     list_init(&c->calls);
-    uv_timer_init(loop_uv(l), &c->timer);
-    c->timer.data = c;
-    c->open_handles = 1;
-    curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
-    curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
-    curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, set_timer);
-    curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
-    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, 64L); /* kept when idle */
+    curl_multi_setopt(curl_loop_multi(c->curl), CURLMOPT_MAXCONNECTS, 64L); /* kept when idle */
     c->requests = metric_family("perigee_http_client_requests_total",
                                 "Requests sent, by whom they went to and the answer's status.",
                                 METRIC_COUNTER, "target,code", NULL, 0);
@@ -284,8 +163,8 @@ void http_client_close(struct http_client *c)
     c->closing = true;
     while (!list_empty(&c->calls)) free_call(LIST_ITEM(c->calls.next, struct http_call, link));
     while (c->n_spare > 0) curl_easy_cleanup(c->spare[--c->n_spare]);
-    curl_multi_cleanup(c->multi); /* removes its sockets through watch_socket() */
-    uv_close((uv_handle_t *)&c->timer, on_closed);
+    curl_loop_close(c->curl);
+    free(c);
 }
 
 /* -- one request -- */
@@ -496,7 +375,8 @@ int http_start(struct http_client *c, const struct http_request *r, http_done_fn
     call->started_ns = clock_monotonic_ns();
     rc = prepare(call, r, &u);
     url_free(&u);
-    if (rc == 0 && curl_multi_add_handle(c->multi, call->easy) != CURLM_OK) rc = -ENOMEM;
+    if (rc == 0 && curl_multi_add_handle(curl_loop_multi(c->curl), call->easy) != CURLM_OK)
+        rc = -ENOMEM;
     if (rc < 0) {
         free_call(call);
         return err_sys(e, rc, "cannot start the request");

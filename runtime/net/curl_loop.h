@@ -1,0 +1,24 @@
+/* curl_loop.h - curl's multi interface, driven by the loop: its sockets are polled, its timer is
+ * the loop's. What is transferred, and what comes of it, is for the callers. */
+#ifndef NET_CURL_LOOP_H
+#define NET_CURL_LOOP_H
+
+#include <curl/curl.h>
+
+#include "loop/loop.h"
+
+struct curl_loop;
+
+/* Called from the loop for each handle whose transfer has ended; it is still added. May remove it,
+ * and may close the curl_loop. */
+typedef void curl_done_fn(void *ud, CURL *easy, CURLcode rc);
+
+int curl_loop_open(struct curl_loop **out, struct loop *l, curl_done_fn *done, void *ud);
+/* Nobody is called any more. Handles have been removed before. NULL is fine. */
+void curl_loop_close(struct curl_loop *c);
+
+CURLM *curl_loop_multi(struct curl_loop *c); /* to add handles to and remove them */
+
+int curl_loop_errno(CURLcode rc); /* as -errno; what is not known by name is -EIO */
+
+#endif
