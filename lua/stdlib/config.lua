@@ -5,6 +5,7 @@ local check = require 'check'
 local file = require 'perigee.file'
 local freeze = require 'engine.freeze'
 local http = require 'http'
+local kubernetes = require 'kubernetes.config'
 local log = require 'log'
 local prometheus = require 'prometheus'
 local slack = require 'slack'
@@ -31,6 +32,7 @@ local SPEC = {
   }),
   alertmanager = check.table_of(alertmanager.OPTIONS),
   slack = check.table_of(slack.SECTION),
+  kubernetes = check.table_of(kubernetes.OPTIONS),
   auth = check.table_of({
     tokens = check.list_of(check.table_of {
       name = check.required(check.string()),
@@ -108,6 +110,26 @@ local function each_file(node, f, path)
       each_file(value, f, here)
     elseif type(key) == 'string' and key:find '_file$' and type(value) == 'string' then
       f(node, key, here)
+    end
+  end
+end
+
+--- Finds the cluster; what is wrong in a kubeconfig is told by that file's own lines.
+local function find_cluster(values, folder, problems, add)
+  local o = values.kubernetes
+  if not o then return end
+  if o.kubeconfig then
+    local paths = {}
+    for path in o.kubeconfig:gmatch '[^:]+' do paths[#paths + 1] = resolve(path, folder) end
+    o.kubeconfig = table.concat(paths, ':')
+  end
+  local cluster, wrong = kubernetes.load(o)
+  o.cluster = cluster
+  for _, p in ipairs(wrong or {}) do
+    if p.file then
+      problems[#problems + 1] = p
+    else
+      add({ 'kubernetes', o.kubeconfig and 'kubeconfig' or 'in_cluster' }, p.message)
     end
   end
 end
@@ -233,6 +255,7 @@ function config.parse(path, text)
       values.listen.host))
   end
   check_files(root, folder_of(path), add)
+  find_cluster(values, folder_of(path), problems, add)
   values.files = rule_files(values, add)
   table.sort(problems, function(a, b)
     if a.line ~= b.line then return a.line < b.line end

@@ -63,6 +63,11 @@ http.TLS = check.table_of {
   server_name = check.string(), insecure_skip_verify = check.boolean(),
 }
 
+--- The same, and PEM instead of files: for clients that hold it, not for what operators write.
+local REQUEST_TLS = { ca_data = check.string(), cert_data = check.string(),
+  key_data = check.string() }
+for name, rule in pairs(http.TLS.fields) do REQUEST_TLS[name] = rule end
+
 local function any_text(v)
   if type(v) ~= 'string' then return check.expected('a text', v) end
 end
@@ -88,6 +93,7 @@ end
 ---@class http.Tls
 ---@field ca_file? string, cert_file? string, key_file? string, server_name? string
 ---@field insecure_skip_verify? boolean
+---@field ca_data? string, cert_data? string, key_data? string  PEM, instead of the files
 ---@class http.Request
 ---@field url string
 ---@field method? string           "GET"
@@ -98,6 +104,7 @@ end
 ---@field max_body? integer        bytes of the answer; 1 MiB
 ---@field max_redirects? integer   0
 ---@field tls? http.Tls
+---@field proxy? string            its URL; "": none; where it is not said, the environment's
 ---@field target? string           who is asked, for the metrics: a bounded name
 ---@field retries? integer         how often it is tried again; 0. Only for what may happen twice
 ---@field again? fun(response?: http.Response, code?: string): boolean  whether trying again may
@@ -113,7 +120,8 @@ local REQUEST = {
   connect_timeout = check.number(5, { above = 0, max = 86400 }),
   max_body = check.number(1 << 20, { min = 0, integer = true }),
   max_redirects = check.number(0, { min = 0, max = 20, integer = true }),
-  tls = http.TLS,
+  tls = check.table_of(REQUEST_TLS),
+  proxy = { test = any_text },
   target = check.string 'other',
   retries = check.number(0, { min = 0, max = 10, integer = true }),
   again = check.any(),
@@ -152,7 +160,9 @@ local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, 
   Oct = 10, Nov = 11, Dec = 12 }
 
 --- Seconds that a Retry-After header asks for: a number of them, or a date. 0 where there is none.
-local function retry_after(response)
+---@param response? http.Response
+---@return number
+function http.retry_after(response)
   local value = response and response.headers['retry-after'] or ''
   if value:find '^%d+$' then return tonumber(value) end
   local day, month, year, h, m, s =
@@ -165,7 +175,7 @@ end
 local function send(request)
   for attempt = 1, request.retries + 1 do
     local response, message, code = client.request(request)
-    local asked = retry_after(response)
+    local asked = http.retry_after(response)
     if attempt > request.retries or asked > MAX_WAIT
       or not (request.again or http.again)(response, code) then
       return response, message, code

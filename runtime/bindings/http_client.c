@@ -136,14 +136,17 @@ static struct http_tls tls_options(lua_State *L, int i)
     tls.ca_file = bind_opt_string(L, t, "ca_file", NULL);
     tls.cert_file = bind_opt_string(L, t, "cert_file", NULL);
     tls.key_file = bind_opt_string(L, t, "key_file", NULL);
+    tls.ca_data = bind_opt_string(L, t, "ca_data", NULL);
+    tls.cert_data = bind_opt_string(L, t, "cert_data", NULL);
+    tls.key_data = bind_opt_string(L, t, "key_data", NULL);
     tls.server_name = bind_opt_string(L, t, "server_name", NULL);
     tls.insecure_skip_verify = bind_opt_boolean(L, t, "insecure_skip_verify", false);
     return tls;
 }
 
 /* request{method=, url=, headers=, body=, timeout=, connect_timeout=, max_body=, max_redirects=,
- * tls=, target=, guarded=, refuse_port=} -> {status=, headers=, body=, seconds=} | nil, message,
- * code. Times in seconds, header names of the answer in lower case. Waits. */
+ * tls=, proxy=, target=, guarded=, refuse_port=} -> {status=, headers=, body=, seconds=} | nil,
+ * message, code. Times in seconds, header names of the answer in lower case. Waits. */
 static int l_request(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -155,6 +158,7 @@ static int l_request(lua_State *L)
         .connect_timeout_ms = (int64_t)(bind_opt_number(L, 1, "connect_timeout", 5) * 1000),
         .max_body = (size_t)bind_opt_integer(L, 1, "max_body", 1 << 20),
         .max_redirects = (int)bind_opt_integer(L, 1, "max_redirects", 0),
+        .proxy = bind_opt_string(L, 1, "proxy", NULL),
         .target = bind_opt_string(L, 1, "target", "other"),
         .guarded = bind_opt_boolean(L, 1, "guarded", false),
     };

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bindings/bind.h"
 #include "bindings/modules.h"
@@ -59,8 +60,36 @@ static char **strings(lua_State *L, int i)
     return list;
 }
 
-/* start({program, argument…, cwd=, env={"A=b"…}, output=file, input=bytes, limit=bytes}) -> process
- * | nil, message. Without env the child has ours; limit is 16 MiB of output. */
+/* Our environment with the names and values of the table at index i put in or replaced, as
+ * strings() gives one; pushed. */
+static char **environment_with(lua_State *L, int i)
+{
+    lua_newtable(L); /* all */
+    int all = lua_gettop(L);
+    for (char **e = environ; *e != NULL; e++) {
+        lua_pushlstring(L, *e, strcspn(*e, "="));
+        lua_pushstring(L, *e);
+        lua_settable(L, all);
+    }
+    for (lua_pushnil(L); lua_next(L, i); lua_pop(L, 1)) { /* all name value */
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+            luaL_error(L, "add_env holds names and texts");
+        lua_pushvalue(L, -2);
+        lua_pushfstring(L, "%s=%s", lua_tostring(L, -3), lua_tostring(L, -2));
+        lua_settable(L, all);
+    }
+    lua_newtable(L); /* all list: keeps the strings, which strings() takes in this form */
+    lua_Integer n = 0;
+    for (lua_pushnil(L); lua_next(L, all); lua_pop(L, 1)) { /* all list name line */
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, all + 1, ++n);
+    }
+    return strings(L, all + 1);
+}
+
+/* start({program, argument…, cwd=, env={"A=b"…} or add_env={A="b"…}, output=file, input=bytes,
+ * limit=bytes}) -> process | nil, message. Without env the child has ours; limit is 16 MiB of
+ * output. */
 static int l_start(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -71,6 +100,7 @@ static int l_start(lua_State *L)
     o.argv = strings(L, 1); /* options argv */
     luaL_argcheck(L, o.argv[0] != NULL, 1, "the program's name is missing");
     if (lua_getfield(L, 1, "env") == LUA_TTABLE) o.env = strings(L, lua_gettop(L));
+    if (lua_getfield(L, 1, "add_env") == LUA_TTABLE) o.env = environment_with(L, lua_gettop(L));
     if (lua_getfield(L, 1, "input") == LUA_TSTRING) o.input = lua_tolstring(L, -1, &o.input_len);
     struct err e = {0};
     struct box *b = lua_newuserdatauv(L, sizeof *b, 0); /* … box */

@@ -296,7 +296,14 @@ static void set_guards(struct http_call *call, const struct http_request *r)
     curl_easy_setopt(call->easy, CURLOPT_PROXY, "");
 }
 
-static void set_tls(CURL *easy, const struct http_tls *tls)
+static int set_blob(CURL *easy, CURLoption option, const char *pem)
+{
+    if (pem == NULL) return 0;
+    struct curl_blob blob = {(void *)(uintptr_t)pem, strlen(pem), CURL_BLOB_COPY};
+    return curl_easy_setopt(easy, option, &blob) == CURLE_OK ? 0 : -ENOMEM;
+}
+
+static int set_tls(CURL *easy, const struct http_tls *tls)
 {
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (tls->ca_file != NULL) curl_easy_setopt(easy, CURLOPT_CAINFO, tls->ca_file);
@@ -306,6 +313,9 @@ static void set_tls(CURL *easy, const struct http_tls *tls)
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
     }
+    int rc = set_blob(easy, CURLOPT_CAINFO_BLOB, tls->ca_data);
+    if (rc == 0) rc = set_blob(easy, CURLOPT_SSLCERT_BLOB, tls->cert_data);
+    return rc == 0 ? set_blob(easy, CURLOPT_SSLKEY_BLOB, tls->key_data) : rc;
 }
 
 static void set_limits(struct http_call *call, const struct http_request *r, const struct url *u)
@@ -339,10 +349,11 @@ static int prepare(struct http_call *call, const struct http_request *r, const s
     if (rc == 0 && (url.failed || curl_easy_setopt(easy, CURLOPT_URL, url.data) != CURLE_OK))
         rc = -ENOMEM;
     text_free(&url);
+    if (rc == 0) rc = set_tls(easy, &r->tls);
     if (rc < 0) return rc;
     set_body(call, r);
     set_limits(call, r, u);
-    set_tls(easy, &r->tls);
+    if (r->proxy != NULL) curl_easy_setopt(easy, CURLOPT_PROXY, r->proxy);
     set_guards(call, r);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->curl_error);

@@ -22,6 +22,7 @@ const char *http_client_library(void); /* its version, "7.88.1" */
 
 struct http_tls { /* names as in Prometheus' tls_config; NULL or false where not wanted */
     const char *ca_file, *cert_file, *key_file, *server_name;
+    const char *ca_data, *cert_data, *key_data; /* PEM, instead of the files */
     bool insecure_skip_verify;
 };
 
@@ -35,6 +36,7 @@ struct http_request {
     size_t max_body;   /* of the decoded answer; beyond it the call fails with -EMSGSIZE */
     int max_redirects; /* 0: a redirect is an answer like others */
     struct http_tls tls;
+    const char *proxy;  /* its URL; "": none; NULL: what the environment says */
     const char *target; /* the label of the metrics: who is asked, a bounded name */
     /* Guarded: no proxy, no reused connection, no link-local address, nor one that may_connect
      * refuses. For requests whose URL other people's text had a hand in. */

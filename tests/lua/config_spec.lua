@@ -189,7 +189,8 @@ describe('config.read', function()
   end)
 
   it('has a case here for every key there is', function()
-    local tried = { source = true, rules = true, auth = true } -- with specs of their own, below
+    local tried = { source = true, rules = true, auth = true, kubernetes = true } -- with specs
+    -- of their own, below
     for _, case in ipairs(KEYS) do tried[case[1]:match '^[^.]+'] = true end
     assert.same(check.names(config.SPEC), check.names(tried))
     for _, case in ipairs(KEYS) do tried[case[1]] = true end
@@ -210,6 +211,25 @@ describe('config.read', function()
       '1:11: unknown key "promtheus"; did you mean "prometheus"?' },
       wrong('source: { promtheus: { url: "http://a" } }', true))
   end)
+
+  it('finds the cluster by kubeconfig files beside it, and tells their mistakes by their lines',
+    function()
+      write('kube/config', table.concat({ 'current-context: a',
+        'contexts: [{name: a, context: {cluster: c, user: u, namespace: shop}}]',
+        'clusters: [{name: c, cluster: {server: "https://10.0.0.1:6443"}}]',
+        'users: [{name: u, user: {tokenFile: ../kube-token}}]' }, '\n'))
+      assert.same({ folder .. '/kube/config:4:27: tokenFile: cannot read ' .. folder
+        .. '/kube/../kube-token: No such file or directory' }, wrong(
+        'kubernetes: { kubeconfig: kube/config }'))
+      write('kube-token', 'test-token')
+      local o = good('kubernetes: { kubeconfig: kube/config, timeout: 5s }').kubernetes
+      assert.same({ server = 'https://10.0.0.1:6443', context = 'a', namespace = 'shop',
+        timeout = 5, user = { token_file = folder .. '/kube/../kube-token' } }, o.cluster)
+      assert.matches('2:15: kubernetes.in_cluster: the environment has no KUBERNETES_SERVICE_HOST',
+        wrong('kubernetes: { in_cluster: true }')[1])
+      assert.matches('2:15: kubernetes.kubeconfig: cannot read .*/none',
+        wrong('kubernetes: { kubeconfig: none }')[1])
+    end)
 
   it('needs a source that can be asked', function()
     assert.same({ '1:1: option "source" is missing' }, wrong('', true))

@@ -13,6 +13,7 @@ local guardrails = require 'engine.guardrails'
 local hash = require 'perigee.hash'
 local incidents = require 'engine.incidents'
 local json = require 'perigee.json'
+local kubernetes = require 'kubernetes'
 local load_rules = require 'rules.load'
 local log = require 'log'
 local metrics = require 'engine.metrics'
@@ -52,6 +53,7 @@ function generation.read(path)
     parts[#parts + 1] = name .. '\0' .. rules.predictions[name].loaded.digest
   end
   for _, token in ipairs(values.auth.tokens) do parts[#parts + 1] = token.token end
+  parts[#parts + 1] = json.encode(values.kubernetes and values.kubernetes.cluster or {})
   return { config = values, rules = rules, digest = hash.sha256(table.concat(parts, '\0')) }, {}
 end
 
@@ -94,6 +96,7 @@ local function new_engine(read, store)
       ANSWER + values.limits.max_series * SERIES),
     alertmanager = values.alertmanager and alertmanager.connect(values.alertmanager),
     slack = values.slack and slack.connect(values.slack),
+    kubernetes = values.kubernetes and kubernetes.connect(values.kubernetes),
     external_url = values.external_url or own_url(values.listen),
     own_port = values.listen.port, queries = async.gate(values.limits.concurrent_queries),
     proposing = {} }
