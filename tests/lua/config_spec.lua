@@ -218,16 +218,15 @@ describe('config.read', function()
         'contexts: [{name: a, context: {cluster: c, user: u, namespace: shop}}]',
         'clusters: [{name: c, cluster: {server: "https://10.0.0.1:6443"}}]',
         'users: [{name: u, user: {tokenFile: ../kube-token}}]' }, '\n'))
-      assert.same({ folder .. '/kube/config:4:27: tokenFile: cannot read ' .. folder
-        .. '/kube/../kube-token: No such file or directory' }, wrong(
-        'kubernetes: { kubeconfig: kube/config }'))
+      assert.same({ 'kube/config:4:26: tokenFile: cannot read kube/../kube-token: No such file '
+        .. 'or directory' }, wrong 'kubernetes: { kubeconfig: kube/config }')
       write('kube-token', 'test-token')
       local o = good('kubernetes: { kubeconfig: kube/config, timeout: 5s }').kubernetes
       assert.same({ server = 'https://10.0.0.1:6443', context = 'a', namespace = 'shop',
         timeout = 5, user = { token_file = folder .. '/kube/../kube-token' } }, o.cluster)
       assert.matches('2:15: kubernetes.in_cluster: the environment has no KUBERNETES_SERVICE_HOST',
         wrong('kubernetes: { in_cluster: true }')[1])
-      assert.matches('2:15: kubernetes.kubeconfig: cannot read .*/none',
+      assert.matches('2:15: kubernetes.kubeconfig: cannot read none: No such file',
         wrong('kubernetes: { kubeconfig: none }')[1])
     end)
 
