@@ -17,12 +17,16 @@ local TURN = 0.02 -- seconds of CPU time after which whoever else uses the loop 
 -- So many times what one call of a rule's function may take, an evaluation of many series may.
 local CALLS = 20
 
----@class Job  what is evaluated on a grid: a signal, a forecast, or a playbook's metric trigger
----@field name string      unique among both
----@field rule string      "signal/…", "forecast/…" or "playbook/…", as faults and metrics name it
+---@class Job  what is evaluated on a grid: a signal, a forecast, a group of rules, or a playbook's
+---            metric trigger
+---@field name string      unique among all
+---@field rule string      "signal/…", "forecast/…", "group/…" or "playbook/…", as faults and metrics name it
 ---@field every number
 ---@field query string
 ---@field def table
+---@field evaluate? fun(engine: table, job: Job, slot: number): table?  instead of evaluate.run()
+---@field read? fun(engine: table, job: Job): table  its state, where that is not in its own row
+---@field alerts? string[]  what incidents know of it, where that is not its own name
 ---@field look? fun(engine: table, job: Job, slot: number): table[]?, any, table?  instead of asking
 ---       and judging: observations, what went wrong, and the answer (partial, warnings)
 
@@ -67,7 +71,7 @@ local function ask(engine, job, slot)
     return nil, ('%s (%s)%s'):format(failure.message, failure.kind, hint)
   end
   if vector.type == 'matrix' then
-    return nil, 'the query gives a range of values; a signal needs one a series'
+    return nil, 'the query gives a range of values, not one a series'
   end
   if #vector > engine.config.limits.max_series then
     return nil, ('the query gives %d series; at most %d (limits.max_series)'):format(#vector,
@@ -248,6 +252,10 @@ function evaluate.run(engine, job, slot)
   return state
 end
 
+evaluate.claim = claim
+evaluate.store_outcome = store_outcome
+evaluate.ask = ask
+evaluate.cpu_meter = cpu_meter
 evaluate.read_state = read_state
 evaluate.observe = observe
 

@@ -1,6 +1,7 @@
 --- One generation of configuration and rules: read and checked as a whole, then made active between
 --- two turns of the loop, later drained. It holds code; state is in the store.
 local alertmanager = require 'alertmanager'
+local alerts_out = require 'engine.alerts_out'
 local async = require 'async'
 local audit = require 'engine.audit'
 local check = require 'check'
@@ -9,6 +10,7 @@ local config = require 'config'
 local daemon = require 'perigee.daemon'
 local file = require 'perigee.file'
 local forecasts = require 'engine.forecasts'
+local groups = require 'engine.groups'
 local guardrails = require 'engine.guardrails'
 local hash = require 'perigee.hash'
 local incidents = require 'engine.incidents'
@@ -65,6 +67,10 @@ local function inventory(rules)
       names[('%s %s'):format(kind:sub(1, -2), name)] = hash.sha256(def.owner .. def.file_digest)
     end
   end
+  for _, group in ipairs(rules.groups) do
+    local name = ('group %s/%s'):format(group.file:match '[^/]+$', group.name)
+    names[name] = hash.sha256(group.owner .. group.file_digest)
+  end
   return names
 end
 
@@ -100,6 +106,7 @@ local function new_engine(read, store)
     external_url = values.external_url or own_url(values.listen),
     own_port = values.listen.port, queries = async.gate(values.limits.concurrent_queries),
     proposing = {} }
+  engine.alerts_out = alerts_out.queue(engine.alertmanager)
   engine.models = models.keeper(store, engine.source)
   --- The samples of an expression as templates see them.
   function engine.template_query(self, expr, time)
@@ -119,6 +126,9 @@ local function keep_resolved(rules)
   for _, set in ipairs { rules.signals, rules.forecasts, rules.predictions } do
     for _, def in pairs(set) do def.keep_resolved = longest end
   end
+  for _, alert in pairs(rules.alerts) do
+    for _, rule in ipairs(alert.rules) do rule.keep_resolved = longest end
+  end
 end
 
 local Generation = {}
@@ -132,7 +142,11 @@ function Generation:settle()
   local changes = log_changes(before, after)
   local known = {}
   for _, job in ipairs(scheduler.jobs(engine.rules)) do known[job.name] = true end
+  for _, group in ipairs(engine.rules.groups) do
+    for _, rule in ipairs(group.rules) do known[rule.key] = true end
+  end
   store:transaction(function()
+    groups.prune(engine, known)
     for _, signal in ipairs(store:rows 'select name from signals') do
       if not known[signal.name] then
         store:exec('delete from signals where name = ?', signal.name)

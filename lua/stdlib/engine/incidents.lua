@@ -1,5 +1,6 @@
 --- An incident's life: open, acknowledged, mitigating, resolved, re-opened within a window. One at
 --- a time a name and group; its id comes from what it is, not from chance.
+local alert_rules = require 'engine.alert_rules'
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local convergence = require 'engine.convergence'
@@ -197,6 +198,12 @@ local function resolve(engine, incident, now)
   tell(engine, 'incident_resolved', incident)
 end
 
+local function series_of(engine, watched)
+  if watched.kind == 'alert' then return alert_rules.series(engine, watched) end
+  local row = engine.store:row('select state from signals where name = ?', watched.name)
+  return row and json.decode(row.state).series
+end
+
 --- Brings the incidents of one declaration in line with its signals. All or nothing, and nothing
 --- waits.
 ---@param engine table
@@ -204,9 +211,8 @@ end
 function incidents.converge(engine, def)
   local now, states = clock.now(), {}
   for _, name in ipairs(def.signals) do
-    local row = engine.store:row('select state from signals where name = ?', name)
-    states[name] = { series = row and json.decode(row.state).series,
-      labels = link.find(engine.rules, name).constant_labels }
+    local watched = link.find(engine.rules, name)
+    states[name] = { series = series_of(engine, watched), labels = watched.constant_labels }
   end
   local groups = convergence.groups(def, states, now)
   engine.store:transaction(function()

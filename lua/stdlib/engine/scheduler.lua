@@ -10,6 +10,7 @@ local clock = require 'perigee.clock'
 local evaluate = require 'engine.evaluate'
 local execute = require 'engine.execute'
 local forecasts = require 'engine.forecasts'
+local groups = require 'engine.groups'
 local hash = require 'perigee.hash'
 local heap = require 'heap'
 local incidents = require 'engine.incidents'
@@ -70,6 +71,12 @@ function scheduler.jobs(rules)
     add(name, 'prediction/' .. name, def.every, nil, def)
     jobs[#jobs].look = predictions.look
   end
+  for _, group in ipairs(rules.groups) do
+    add(group.key, ('group/%s/%s'):format(group.file:match '[^/]+$', group.name), group.every, nil,
+      group)
+    local job = jobs[#jobs]
+    job.evaluate, job.read, job.alerts = groups.evaluate, groups.read_state, groups.alerts(group)
+  end
   for name, def in pairs(rules.playbooks) do
     if def.when.kind == 'metric' then
       add('playbook/' .. name, 'playbook/' .. name, def.when.every, def.when.query,
@@ -115,7 +122,7 @@ function Scheduler:run(what, f, ...)
 end
 
 local function concerns_incidents(state)
-  for _, series in pairs(state.series) do
+  for _, series in pairs(state.series or {}) do
     if series.firing_from then return true end
   end
   return false
@@ -126,8 +133,10 @@ function Scheduler:conclude(job, state)
   if job.done then
     job.done(self.engine, state)
   elseif concerns_incidents(state) then
-    for _, def in ipairs(self.incidents_of[job.name] or {}) do
-      incidents.converge(self.engine, def)
+    for _, name in ipairs(job.alerts or { job.name }) do
+      for _, def in ipairs(self.incidents_of[name] or {}) do
+        incidents.converge(self.engine, def)
+      end
     end
     self:look_at_plans()
   end
@@ -135,7 +144,7 @@ end
 
 function Scheduler:evaluate(job, slot)
   local _ <close> = setmetatable({}, { __close = function() job.running = nil end })
-  local state = evaluate.run(self.engine, job, slot)
+  local state = (job.evaluate or evaluate.run)(self.engine, job, slot)
   -- When a reload came meanwhile, the generation that is active now concludes, by its own rules.
   if state and not self.stopping then self:conclude(job, state) end
 end
@@ -145,7 +154,7 @@ function Scheduler:take_over()
   for _, job in ipairs(self.jobs) do
     if job.awaited and select(2, evaluate.slots(self.engine, job)) >= job.awaited then
       job.awaited = nil
-      self:conclude(job, evaluate.read_state(self.engine, job))
+      self:conclude(job, (job.read or evaluate.read_state)(self.engine, job))
     end
   end
 end
@@ -280,7 +289,7 @@ function scheduler.measure(engine)
   metrics.alerts:clear()
   local count = { firing = 0, pending = 0, inactive = 0 }
   for _, job in ipairs(scheduler.jobs(engine.rules)) do
-    for _, series in pairs(evaluate.read_state(engine, job).series or {}) do
+    for _, series in pairs((job.read or evaluate.read_state)(engine, job).series or {}) do
       count[series.state] = count[series.state] + 1
     end
   end

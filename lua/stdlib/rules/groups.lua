@@ -13,6 +13,7 @@ local LABEL, METRIC = '^[%a_][%w_]*$', '^[%a_:][%w_:]*$'
 ---@field kind "group"
 ---@field name string, file string, line integer
 ---@field key string            of its row in the store
+---@field source string         the file, or the file's entry where it is a ConfigMap
 ---@field every number, interval number, limit integer, query_offset number
 ---@field rules groups.Rule[]
 ---@class groups.Rule
@@ -239,7 +240,8 @@ function Reader:group(i, node, names)
     self:say(about, join(path, 'rules'), 'rules: ' .. check.expected('a list of rules', o.rules))
     return
   end
-  local key = ('\1%s\1%s'):format(file_name(self.document.file), name)
+  local entry = self.document.entry and '/' .. self.document.entry or ''
+  local key = ('\1%s\1%s'):format(file_name(self.document.file) .. entry, name)
   for n, rule_node in ipairs(o.rules) do
     local rule = self:rule(name, n, rule_node, join(path, 'rules', n), common, seen)
     if rule then
@@ -250,6 +252,7 @@ function Reader:group(i, node, names)
   local interval = tonumber(o.interval)
   if interval == 0 then interval = nil end
   return { kind = 'group', name = name, key = 'group' .. key, file = self.document.file,
+    source = self.document.file .. entry,
     line = (self.document.at(path)), every = interval or self.document.every,
     limit = o.limit, query_offset = o.query_offset, rules = rules }
 end

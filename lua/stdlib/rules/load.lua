@@ -136,7 +136,8 @@ function Loader:read_yaml(path)
   if #self.problems > known then self.broken[#self.broken + 1] = source end
   self.files[#self.files + 1] = { path = path, digest = digest }
   for _, def in ipairs(definitions) do
-    def.file_digest, def.owner, def.is_valid = digest, path, true
+    def.file_digest, def.owner = digest, path
+    if def.is_valid == nil then def.is_valid = true end
     self.definitions[#self.definitions + 1] = def
   end
 end
