@@ -16,6 +16,11 @@ comma := ,
 BUILD := build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 Q := $(if $(V),,@)
 
+# Compilers run side by side, unless make was told how many.
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes \
         -Wpointer-arith -Wcast-qual -Wwrite-strings -Werror
 LIBS := libuv libcurl libmicrohttpd sqlite3 libcjson yaml-0.1 libcrypto libpcre2-8
@@ -120,7 +125,11 @@ build/node/installed: tests/node/package.json tests/node/package-lock.json
 	$(Q)cd build/node && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >npm.log 2>&1 || { cat npm.log >&2; exit 1; }
 	$(Q)touch $@
 
-test: deps all test-c test-lua test-e2e
+# One kind after the other: the specs from end to end want the machine for themselves.
+test: deps all
+	@$(MAKE) --no-print-directory test-c
+	@$(MAKE) --no-print-directory test-lua
+	@$(MAKE) --no-print-directory test-e2e
 	@echo "all tests passed"
 test-c: $(TEST_BINARIES)
 	@tests/run c $(BUILD) $(ONLY)

@@ -33,6 +33,7 @@
 ---@field current? string, proposed? string, diff? string, warnings? string[]
 ---@field unavailable? integer, ready? integer, replicas? integer  pods that it makes unavailable at
 ---       once, of how many
+---@field workload? string     whose pods these are, where that is not the target
 ---@field owner? string        who else sees to the same fields: then nothing happens by itself
 ---@field refusal? string      why it cannot be done
 ---@field nothing? string      why there is nothing to do

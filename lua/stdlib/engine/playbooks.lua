@@ -122,7 +122,8 @@ end
 ---@param def table      the playbook
 ---@param event table    what its function is given
 ---@param about { target: string, incident_id?: string, partial?: boolean,
----   is_new: fun(): boolean, done: fun(p: table?) }  is_new and done are called in the transaction
+---   requester?: string, is_new: fun(): boolean, done: fun(p: table?) }  requester: the person who
+---   asked for it, where one did; is_new and done are called in the transaction
 ---   that keeps the plan: whether this trigger has not been answered, and that it has
 function playbooks.propose(engine, def, event, about)
   local under_way = def.name .. '\0' .. about.target
@@ -131,7 +132,8 @@ function playbooks.propose(engine, def, event, about)
   local actions = actions_of(engine, def, event)
   if not actions then return conclude(engine, def, about) end
   local p = { id = '', playbook = def.name, incident_id = about.incident_id,
-    target = about.target, partial = about.partial, actions = actions, previews = {} }
+    target = about.target, partial = about.partial, requester = about.requester,
+    actions = actions, previews = {} }
   for i in ipairs(actions) do p.previews[i] = {} end
   if not previews.needed(actions) then return conclude(engine, def, about, p) end
   engine.proposing[under_way] = true

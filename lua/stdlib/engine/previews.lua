@@ -9,7 +9,7 @@ local previews = {}
 
 -- What is kept with a plan; `before` is for who acts, and taken anew then.
 local KEPT = { 'summary', 'observed', 'current', 'proposed', 'diff', 'warnings', 'unavailable',
-  'ready', 'replicas', 'owner', 'refusal', 'nothing' }
+  'ready', 'replicas', 'workload', 'owner', 'refusal', 'nothing' }
 
 --- What an action is given beside its arguments.
 ---@param engine table

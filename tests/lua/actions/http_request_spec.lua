@@ -240,9 +240,20 @@ describe('a run of http.request', function()
     end
   end)
 
-  it('is undone by what the plan says of it', function()
-    local revert = { method = 'DELETE', url = 'http://shop/' }
-    assert.equal(revert, action.revert { revert = revert })
-    assert.is_nil(action.revert {})
+  it('is undone by the request that the plan says, with a key of its own', function()
+    local asked = {}
+    local server = assert(http.serve({}, function(request)
+      asked = { request.method, request.path, request.headers['idempotency-key'] }
+      return { status = 204 }
+    end))
+    local url = ('http://127.0.0.1:%d'):format(server:port())
+    local args = { method = 'POST', url = url .. '/do', timeout = 5,
+      revert = { method = 'DELETE', url = url .. '/undo' } }
+    local outcome = action.revert(args, { config = config { url_prefix = url }, key = 'k-revert' })
+    server:close()
+    assert.equal('succeeded', outcome.result, outcome.message)
+    assert.same({ 'DELETE', '/undo', 'k-revert' }, asked)
+    assert.is_true(action.can_revert(args))
+    assert.is_false(action.can_revert {})
   end)
 end)

@@ -337,14 +337,16 @@ describe('a verification', function()
     assert.same({ 'succeeded', 'succeeded' }, states(w))
   end)
 
-  it('is stopped by the kill switch like any action', function()
-    local w = world { request 'one', verify() }
+  it('goes on under the kill switch, for it changes nothing; what it would undo stays', function()
+    local w = world { request('one', undone_by 'undo-one'), verify { otherwise = 'revert' } }
     answers(w, { BAD })
     w.step()
     assert(file.write(guardrails.kill_file(w.engine.config), 'alice\n'))
     local state, reason = w.run()
     assert.equal('failed', state)
-    assert.matches('stopped before action 2', reason, 1, true)
+    assert.matches('verification failed within 1m', reason, 1, true)
+    assert.matches('not reverted: the kill switch is on', reason, 1, true)
+    assert.same({ 'one' }, w.sent)
   end)
 end)
 
