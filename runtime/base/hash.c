@@ -1,10 +1,12 @@
 #include "base/hash.h"
 
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 
 #include "base/err.h"
@@ -19,6 +21,16 @@ void hash_sha256_hex(const void *data, size_t len, char out[HASH_HEX])
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned n = 0;
     require(EVP_Digest(data, len, digest, &n, EVP_sha256(), NULL) == 1 && n == 32);
+    to_hex(digest, n, out);
+}
+
+void hash_hmac_sha256_hex(const void *key, size_t key_len, const void *data, size_t len,
+                          char out[HASH_HEX])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    require(key_len <= INT_MAX &&
+            HMAC(EVP_sha256(), key, (int)key_len, data, len, digest, &n) != NULL && n == 32);
     to_hex(digest, n, out);
 }
 

@@ -14,6 +14,16 @@ static int l_sha256(lua_State *L) /* sha256(bytes) -> 64 hexadecimal digits */
     return 1;
 }
 
+static int l_hmac_sha256(lua_State *L) /* hmac_sha256(key, bytes) -> 64 hexadecimal digits */
+{
+    size_t key_len, len;
+    const char *key = luaL_checklstring(L, 1, &key_len), *s = luaL_checklstring(L, 2, &len);
+    char hex[HASH_HEX];
+    hash_hmac_sha256_hex(key, key_len, s, len, hex);
+    lua_pushstring(L, hex);
+    return 1;
+}
+
 static int
 l_random(lua_State *L) /* random(n) -> n random bytes as 2n hexadecimal digits, n <= 64 */
 {
@@ -35,8 +45,11 @@ static int l_equal(lua_State *L) /* equal(a, b): in time that tells nothing of w
 
 int luaopen_perigee_hash(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"sha256", l_sha256}, {"random", l_random}, {"equal", l_equal}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"sha256", l_sha256},
+                                         {"hmac_sha256", l_hmac_sha256},
+                                         {"random", l_random},
+                                         {"equal", l_equal},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

@@ -34,6 +34,24 @@ TEST(sha256_is_that_of_the_vectors_of_nist)
     free(million);
 }
 
+TEST(hmac_sha256_is_that_of_rfc_4231)
+{
+    unsigned char ones[131];
+    memset(ones, 0xaa, sizeof ones);
+    char digest[HASH_HEX];
+    hash_hmac_sha256_hex("Jefe", 4, "what do ya want for nothing?", 28, digest);
+    assert_string_equal(digest, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    hash_hmac_sha256_hex("\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b"
+                         "\x0b\x0b\x0b\x0b",
+                         20, "Hi There", 8, digest);
+    assert_string_equal(digest, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    hash_hmac_sha256_hex(ones, 131, "Test Using Larger Than Block-Size Key - Hash Key First", 54,
+                         digest);
+    assert_string_equal(digest, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+    hash_hmac_sha256_hex("", 0, "", 0, digest);
+    assert_string_equal(digest, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
+}
+
 TEST(random_digits_fill_their_length_and_never_come_again)
 {
     char a[129], b[129];
@@ -70,6 +88,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CHECK(sha256_is_that_of_the_vectors_of_nist),
+        CHECK(hmac_sha256_is_that_of_rfc_4231),
         CHECK(random_digits_fill_their_length_and_never_come_again),
         CHECK(equal_compares_lengths_and_every_byte),
     };
