@@ -57,6 +57,12 @@ local SPEC = {
       bearer_token_file = check.string(),
     }, {}),
   }, nil),
+  approvals = check.table_of({
+    quorum = check.number(1, { min = 1, max = 100, integer = true }),
+    group = check.string(),
+    groups = check.map_of(check.list_of(check.string()), '^[%w_.-]+$', {}),
+    remind = check.duration '5m',
+  }, nil),
   log = check.table_of({
     level = check.one_of('info', { 'debug', 'info', 'warn', 'error' }),
     format = check.one_of('logfmt', { 'logfmt', 'json' }),
@@ -71,7 +77,7 @@ local SPEC = {
 }
 
 -- A section that is left out has the defaults of its keys.
-for _, section in ipairs { 'guardrails', 'limits' } do
+for _, section in ipairs { 'guardrails', 'approvals', 'limits' } do
   local _, defaults = SPEC[section].test({})
   SPEC[section].default = defaults
 end
@@ -253,6 +259,11 @@ function config.parse(path, text)
   if not values.listen.is_loopback and #values.auth.tokens == 0 and not broken.auth then
     add({ 'listen' }, ('listening on %s, which others can reach, needs auth.tokens'):format(
       values.listen.host))
+  end
+  local approvals = values.approvals
+  if approvals.group and not approvals.groups[approvals.group] then
+    add({ 'approvals', 'group' }, check.unknown('group', approvals.group,
+      check.names(approvals.groups)))
   end
   check_files(root, folder_of(path), add)
   find_cluster(values, folder_of(path), problems, add)

@@ -173,3 +173,48 @@ create table occurrences (
   primary key (playbook, occurrence)
 ) without rowid;
 create index occurrences_new on occurrences (playbook) where event is not null;
+
+-- migration 7
+-- What plans that wait for a person need, and what they were told of it in Slack.
+create table approvals (
+  plan_id text primary key references plans (id),
+  needed integer not null,               -- distinct people
+  voters text not null default '',       -- the group that the playbook wants them to be of
+  requester text not null default '',
+  remind_every real not null default 0,  -- 0: never
+  remind_at real,
+  reminders integer not null default 0
+) without rowid;
+alter table decisions add column person text not null default ''; -- one for all names of a person
+
+create table slack_messages (
+  id integer primary key,
+  key text not null unique,              -- in the message's metadata, too
+  kind text not null,                    -- 'plan', 'reply', 'ephemeral'
+  plan_id text not null,
+  recipient text not null default '',    -- of an ephemeral one: the user's id
+  content text not null default '',      -- what it says; of a plan's: the evidence, once looked up
+  state text not null,                   -- 'waiting', 'sending', 'posted', 'closed'
+  claimed_by text not null default '',   -- the process that sends it
+  channel text not null default '',      -- Slack's id of it, which with ts names the message
+  ts text not null default '',
+  team text not null default '',
+  app text not null default '',
+  shown text not null default '',        -- what the plan was like when the message was written last
+  attempts integer not null default 0,
+  created_at real not null,
+  due_at real not null
+);
+create index slack_messages_by_state on slack_messages (state, due_at);
+create index slack_messages_by_plan on slack_messages (plan_id);
+
+-- Clicks, once each, before they are acknowledged.
+create table slack_clicks (
+  id text primary key,                   -- a digest of the envelope's id or of the signature
+  click text not null,                   -- JSON of what is needed of it
+  state text not null,                   -- 'waiting', 'done'
+  received_at real not null,
+  due_at real not null
+);
+create index slack_clicks_by_state on slack_clicks (state, due_at);
+create index slack_clicks_by_time on slack_clicks (received_at);

@@ -103,6 +103,11 @@ describe('config.read', function()
       { { days = { 'fri' }, start = 79200, ['end'] = 23400, timezone = 'UTC' } } },
     { 'guardrails.http', '{ http: [{ url_prefix: "http://shop/", methods: [POST] }] }',
       { { url_prefix = 'http://shop/', methods = { 'POST' } } } },
+    { 'approvals.quorum', '{ quorum: 2 }', 2 },
+    { 'approvals.group', '{ group: sre, groups: { sre: [alice, U123] } }', 'sre' },
+    { 'approvals.groups', '{ groups: { sre: [alice, U123] } }', { sre = { 'alice', 'U123' } } },
+    { 'approvals.remind', '{ quorum: 1 }', 300 },
+    { 'approvals.remind', '{ remind: 0s }', 0 },
     { 'log', '{ level: debug, format: json }', { level = 'debug', format = 'json' } },
     { 'log', '{ format: json }', { level = 'info', format = 'json' } },
     { 'limits.max_body', '{ max_body: 64Ki }', 65536 },
@@ -127,6 +132,10 @@ describe('config.read', function()
       .. 'not "127.0.0.1:65536"' },
     { 'listen: "face:80"', 'listen: expected an address and a port such as 127.0.0.1:9747, '
       .. 'not "face:80"' },
+    { 'approvals: { quorum: 0 }',
+      'approvals.quorum: expected a whole number of at least 1 and at most 100, not 0' },
+    { 'approvals: { group: sre, groups: { srr: [alice] } }',
+      'unknown group "sre"; did you mean "srr"?' },
     { 'listen: []', 'listen: expected an address and a port such as 127.0.0.1:9747, not a table' },
     { 'external_url: perigee', 'external_url: expected a URL such as "http://127.0.0.1:9090", '
       .. 'not "perigee"' },

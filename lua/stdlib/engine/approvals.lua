@@ -1,14 +1,20 @@
---- One decision about one plan: by somebody who may, of exactly what was shown, once, in time.
+--- The state machine of approvals: pending, then approved, rejected, expired or superseded, once.
+--- A vote is one person's, about exactly what was shown, in time, while its target is as it was
+--- shown.
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local log = require 'log'
 local metrics = require 'engine.metrics'
+local notify = require 'engine.notify'
 local plans = require 'engine.plans'
+local previews = require 'engine.previews'
+local quorum = require 'engine.quorum'
+local slack_outbox = require 'engine.slack_outbox'
 
 local approvals = {}
 
 ---@class approvals.Refusal
----@field status 404|409|410
+---@field status 403|404|409|410
 ---@field message string
 
 local function refuse(status, message) return nil, { status = status, message = message } end
@@ -17,7 +23,7 @@ local function decided_text(store, p)
   local row = store:row([[select who, decision from decisions where plan_id = ?
     order by position desc limit 1]], p.id)
   return row and ('the plan has been %s by %s'):format(row.decision, row.who)
-    or ('the plan is %s'):format(p.state)
+    or ('the plan is %s%s'):format(p.state, p.reason ~= '' and ': ' .. p.reason or '')
 end
 
 --- Why a pending plan is of no use any more: what it was made for is over, or a reload has taken
@@ -33,7 +39,8 @@ local function outdated(engine, p)
   end
 end
 
-local function check(engine, p, digest, now)
+--- Whether the plan can be decided about, whoever does.
+local function open(engine, p, now)
   if p.trust == 'recommend' then
     return refuse(409, 'the plan is a recommendation; nothing of it runs')
   end
@@ -43,14 +50,68 @@ local function check(engine, p, digest, now)
   if p.state ~= 'pending' then return refuse(409, decided_text(engine.store, p)) end
   local why = outdated(engine, p)
   if why then return refuse(409, why) end
-  if digest ~= p.digest then
-    return refuse(409, 'the digest is not that of the plan: what was shown is not what would run')
-  end
   return true
 end
 
---- Decides about a pending plan. The row changes only while it is pending, so of any number of
---- decisions that race exactly one counts.
+--- Whether this vote would count.
+local function counts(engine, p, decision, by)
+  if by.digest ~= p.digest then
+    return refuse(409, 'the digest is not that of the plan: what was shown is not what would run')
+  end
+  local person = quorum.person(engine.config, by.who)
+  local why = decision == 'approved' and quorum.excludes(engine, p, person)
+  if why then return refuse(403, why) end
+  local before = engine.store:row([[select who from decisions where plan_id = ? and person = ?
+    and decision = ?]], p.id, person, decision)
+  if before then return refuse(409, ('%s has %s it already'):format(before.who, decision)) end
+  return true
+end
+
+local function tell_refusal(engine, id, decision, by, refusal)
+  audit.append(engine.store, 'decision_refused', { plan = id, who = by.who, via = by.via,
+    decision = decision, reason = refusal.message })
+end
+
+--- The plan, if a vote about it would count now; else why not, which is in the audit trail then.
+local function look(engine, id, decision, by)
+  local p = plans.get(engine.store, id)
+  if not p then return refuse(404, 'there is no such plan') end
+  local ok, refusal = open(engine, p, clock.now())
+  if ok then ok, refusal = counts(engine, p, decision, by) end
+  if ok then return p end
+  tell_refusal(engine, id, decision, by, refusal)
+  return nil, refusal
+end
+
+--- Keeps a vote, and what comes of it: a rejection ends it at once, an approval once there are
+--- enough of them.
+local function vote(engine, p, decision, by)
+  local store, now = engine.store, clock.now()
+  store:exec([[insert into decisions (plan_id, position, who, person, via, decision, reason, at)
+    values (?, (select count(*) + 1 from decisions where plan_id = ?), ?, ?, ?, ?, ?, ?)]], p.id,
+    p.id, by.who, quorum.person(engine.config, by.who), by.via, decision, by.reason or '', now)
+  local progress = quorum.progress(store, p.id)
+  local enough = decision == 'rejected' or progress.given >= progress.needed
+  if enough then
+    plans.move(engine, p.id, 'pending', decision,
+      { reason = by.reason, due_at = decision == 'approved' and now or nil })
+    metrics.approval_wait:observe(now - p.created_at)
+  end
+  audit.append(store, 'decision', { plan = p.id, digest = p.digest, who = by.who, via = by.via,
+    decision = decision, reason = by.reason, given = progress.given, needed = progress.needed })
+  metrics.approvals:add(1, decision)
+  log.info('decision', { plan = p.id, who = by.who, via = by.via, decision = decision,
+    given = progress.given, needed = progress.needed })
+end
+
+--- Ends a plan whose target is not any more what was shown.
+local function void(engine, p, words)
+  return plans.move(engine, p.id, 'pending', 'superseded', { reason = 'drifted: ' .. words })
+end
+
+--- Decides about a pending plan. Looking at its target waits; the vote itself is looked at again
+--- and kept in one transaction, so of any number of decisions that race each counts once or not at
+--- all, and exactly one ends it.
 ---@param engine table
 ---@param id string
 ---@param decision "approved"|"rejected"
@@ -58,28 +119,20 @@ end
 ---@return table? plan
 ---@return approvals.Refusal?
 function approvals.decide(engine, id, decision, by)
-  local store, now = engine.store, clock.now()
+  local store = engine.store
+  local p, refusal = store:transaction(function() return look(engine, id, decision, by) end)
+  if not p then return nil, refusal end
+  local drifted = decision == 'approved' and previews.drift(engine, p)
   return store:transaction(function()
-    local p = plans.get(store, id)
-    if not p then return refuse(404, 'there is no such plan') end
-    local ok, refusal = check(engine, p, by.digest, now)
-    if not ok then
-      audit.append(store, 'decision_refused',
-        { plan = id, who = by.who, via = by.via, decision = decision,
-        reason = refusal.message })
-      return nil, refusal
+    local again, why = look(engine, id, decision, by)
+    if not again then return nil, why end
+    if drifted then
+      void(engine, p, drifted)
+      local _, words = refuse(409, 'drifted: ' .. drifted)
+      tell_refusal(engine, id, decision, by, words)
+      return nil, words
     end
-    plans.move(engine, id, 'pending', decision,
-      { reason = by.reason, due_at = decision == 'approved' and now or nil })
-    store:exec([[insert into decisions (plan_id, position, who, via, decision, reason, at)
-      values (?, (select count(*) + 1 from decisions where plan_id = ?), ?, ?, ?, ?, ?)]],
-      id, id, by.who, by.via, decision, by.reason or '', now)
-    audit.append(store, 'decision', { plan = id, digest = p.digest, who = by.who, via = by.via,
-      decision = decision,
-      reason = by.reason })
-    metrics.approvals:add(1, decision)
-    metrics.approval_wait:observe(now - p.created_at)
-    log.info('decision', { plan = id, who = by.who, via = by.via, decision = decision })
+    vote(engine, p, decision, by)
     return plans.get(store, id)
   end)
 end
@@ -100,6 +153,31 @@ function approvals.supersede(engine)
   for _, row in ipairs(engine.store:rows "select * from plans where state = 'pending'") do
     local why = outdated(engine, row)
     if why then plans.move(engine, row.id, 'pending', 'superseded', { reason = why }) end
+  end
+end
+
+local function remind(engine, row)
+  local progress = quorum.progress(engine.store, row.id)
+  local words = ('still waits for approval (%d of %d given), until %s'):format(progress.given,
+    progress.needed, clock.text(row.expires_at))
+  engine.store:transaction(function()
+    engine.store:exec('update approvals set remind_at = ?, reminders = ? where plan_id = ?',
+      clock.now() + row.remind_every, row.reminders + 1, row.id)
+    audit.append(engine.store, 'approval_reminder', { plan = row.id, given = progress.given,
+      needed = progress.needed })
+    if engine.slack then
+      slack_outbox.reply(engine, row.id, 'reminder-' .. row.reminders + 1, words)
+    else
+      notify.page(engine, row, ('%s: %s %s'):format(row.playbook, row.id, words))
+    end
+  end)
+end
+
+--- Reminds of plans that nobody has decided about for a while: in Slack, else through Alertmanager.
+function approvals.remind(engine)
+  for _, row in ipairs(engine.store:rows([[select plans.*, remind_every, reminders from plans
+    join approvals on plan_id = id where state = 'pending' and remind_at <= ?]], clock.now())) do
+    remind(engine, row)
   end
 end
 

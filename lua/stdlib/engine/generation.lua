@@ -21,10 +21,13 @@ local log = require 'log'
 local metrics = require 'engine.metrics'
 local models = require 'engine.models'
 local prometheus = require 'prometheus'
+local quorum = require 'engine.quorum'
 local recovery = require 'engine.recovery'
 local routes = require 'server.routes'
 local scheduler = require 'engine.scheduler'
 local slack = require 'slack'
+local slack_inbox = require 'engine.slack_inbox'
+local slack_outbox = require 'engine.slack_outbox'
 
 local generation = {}
 
@@ -154,6 +157,9 @@ function Generation:settle()
     end
     models.prune(store, engine.rules.signals)
     forecasts.prune(store, engine.rules.forecasts)
+    quorum.tighten(engine)
+    slack_inbox.prune(store)
+    slack_outbox.prune(store)
     store:exec("insert or replace into settings (name, value) values ('inventory', ?)",
       json.encode(after))
     if changes > 0 then

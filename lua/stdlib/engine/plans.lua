@@ -8,6 +8,7 @@ local log = require 'log'
 local metrics = require 'engine.metrics'
 local plan = require 'engine.plan'
 local previews = require 'engine.previews'
+local quorum = require 'engine.quorum'
 
 local plans = {}
 
@@ -44,9 +45,9 @@ function plans.due(store, now)
 end
 
 ---@param engine table
----@param p { previews?: Action.Preview[],
----   playbook: string, incident_id?: string, target: string, trust: string,
----   actions: table[], state: string, reason?: string, expires_at: number }
+---@param p { previews?: Action.Preview[], playbook: string, incident_id?: string, target: string,
+---   trust: string, requester?: string, actions: table[], state: string, reason?: string,
+---   expires_at: number }
 ---@return table plan
 function plans.create(engine, p)
   local store, now = engine.store, clock.now()
@@ -59,6 +60,7 @@ function plans.create(engine, p)
       values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)]], p.id, p.digest, p.playbook, p.incident_id,
       p.target, p.trust, p.state, p.reason or '', json.encode(json.array(p.actions)),
       json.encode(previews.kept(p.previews)), now, p.expires_at, p.due_at)
+    if p.state == 'pending' then quorum.open(engine, p) end
     audit.append(store, 'plan_created',
       { plan = p.id, playbook = p.playbook, incident = p.incident_id, digest = p.digest,
       trust = p.trust, state = p.state, reason = p.reason, actions = json.array(p.actions) })
@@ -143,7 +145,7 @@ function plans.view(store, p)
       reason = row.reason ~= '' and row.reason or nil }
   end
   return { id = p.id, digest = p.digest, playbook = p.playbook, incident_id = p.incident_id,
-    trust = p.trust, state = p.state,
+    trust = p.trust, state = p.state, approvals = quorum.progress(store, p.id),
     reason = p.reason ~= '' and p.reason or nil, actions = actions,
     created_at = clock.text(p.created_at),
     expires_at = clock.text(p.expires_at), decisions = decisions }

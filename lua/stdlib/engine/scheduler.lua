@@ -20,6 +20,8 @@ local notify = require 'engine.notify'
 local playbooks = require 'engine.playbooks'
 local plans = require 'engine.plans'
 local predictions = require 'engine.predictions'
+local slack_inbox = require 'engine.slack_inbox'
+local slack_outbox = require 'engine.slack_outbox'
 local types = require 'detectors.types'
 
 local scheduler = {}
@@ -190,6 +192,12 @@ function Scheduler:tell_head()
   log.info('audit trail', { head = head, records = records })
 end
 
+--- What people have said in Slack, and what they are to be told.
+function Scheduler:talk()
+  slack_inbox.process(self.engine)
+  slack_outbox.deliver(self.engine)
+end
+
 function Scheduler:sweep()
   local engine = self.engine
   approvals.expire(engine)
@@ -199,6 +207,8 @@ function Scheduler:sweep()
   self:look_at_plans()
   notify.deliver(engine)
   alerts.expire(engine)
+  approvals.remind(engine)
+  self:talk()
   self:tell_head()
 end
 
@@ -237,7 +247,12 @@ function Scheduler:loop()
 end
 
 --- Tells what came of a decision at once, not with the next sweep.
-function Scheduler:poke() self:run('plans', self.look_at_plans, self) end
+function Scheduler:poke()
+  self:run('plans', function()
+    self:talk()
+    self:look_at_plans()
+  end)
+end
 
 function Scheduler:stop()
   self.stopping = true

@@ -366,6 +366,11 @@ local function playbook(declaration, ctx)
     cooldown = check.duration '0',
     limit = limit_rule(),
     approval_expires = check.duration('15m', { min = 1 }),
+    approval = check.table_of({
+      quorum = check.number(1, { min = 1, max = 100, integer = true }),
+      group = check.string(),
+      remind = check.duration(),
+    }, {}),
     plan = plan_rule(ctx),
   })
   if body.when == nil then problems[1].message = 'option "when" is missing: what makes it run?' end

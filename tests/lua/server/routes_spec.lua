@@ -304,6 +304,7 @@ describe('what is listed', function()
     local data = select(2, w.ask('GET', '/api/v1/plans/' .. p.id)).data
     assert.same({ id = p.id, digest = p.digest, playbook = 'mend', incident_id = incident.id,
       trust = 'human_approve', state = 'pending', decisions = {},
+      approvals = { given = 0, needed = 1 },
       actions = { { name = 'http.request', state = 'waiting',
         args = { method = 'POST', url = 'http://shop/rollback' } } },
       created_at = clock.text(clock.now()), expires_at = clock.text(clock.now() + 900) }, data)
