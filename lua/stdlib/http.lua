@@ -283,7 +283,7 @@ local SERVE = {
 
 ---@class http.Outgoing
 ---@field status? integer, headers? table<string, string>, body? string
----@field stream? fun(send: fun(text: string): boolean)  makes the body, in pieces and for as long as
+---@field stream? fun(send: fun(text: string): boolean)  makes the body, in pieces and as long as
 ---       it takes; send() tells whether the client is still there
 ---@field drop? boolean  the connection ends without an answer
 
