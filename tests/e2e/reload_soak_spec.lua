@@ -10,6 +10,7 @@ local world = require 'e2e.world'
 local SOAK = os.getenv 'SOAK'
 local ROUNDS = SOAK and 1000 or 50
 local WARM_UP <const> = 25 -- rounds before memory is looked at: SQLite's cache fills meanwhile
+local LOOKS <const> = 3     -- at memory, in each half of the rounds
 local SIGNALS <const>, EVERY <const> = 40, 2
 local GROWTH_MB <const> = 2 -- of resident memory, over the second half of the rounds
 -- A sanitizer keeps what is freed; it tells of leaks itself, at the end.
@@ -169,7 +170,7 @@ local function look(stop)
   end
 end
 
-local function run(rounds, from)
+local function reload_rounds(rounds, from)
   local stop, before = {}, known()
   local looking = async.spawn(look, stop)
   for round = from, from + rounds - 1 do
@@ -183,13 +184,26 @@ local function run(rounds, from)
   end
   stop.set = true
   looking:await()
-  return size()
+end
+
+--- So many rounds; the least that it came down to in them. After one reload the allocator holds some
+--- megabytes more than after another, and gives them back; what leaks it never does.
+local function run(rounds, from)
+  local least
+  for i = 1, LOOKS do
+    local first, last = from + rounds * (i - 1) // LOOKS, from + rounds * i // LOOKS
+    reload_rounds(last - first, first)
+    local now = size()
+    now.mb = math.min(now.mb, least and least.mb or math.huge)
+    least = now
+  end
+  return least
 end
 
 describe('reloads under load', function()
   it('lose nothing, double nothing and leave nothing behind', function()
     wait_for_all_of_it()
-    run(WARM_UP, 1)
+    reload_rounds(WARM_UP, 1)
     local half = run(ROUNDS // 2, WARM_UP + 1)
     local full = run(ROUNDS // 2, WARM_UP + ROUNDS // 2 + 1)
     check_grid()
