@@ -1,0 +1,227 @@
+--- Restarts one pod: it is evicted, so that disruption budgets have their say, and its controller
+--- makes another. It is told from a later pod of the same name by its uid.
+local answers = require 'actions.kubernetes.answers'
+local async = require 'async'
+local budgets = require 'actions.kubernetes.budgets'
+local owners = require 'kubernetes.owners'
+local target = require 'actions.kubernetes.target'
+local workload = require 'actions.kubernetes.workload'
+local write = require 'actions.kubernetes.write'
+
+local restart_pod = {}
+
+local MIRROR = 'kubernetes.io/config.mirror'
+local TRIES, FIRST_WAIT, LONGEST_WAIT = 3, 5, 20 -- seconds, for a budget to allow it
+
+-- The controllers that make a new pod for one that goes, and what the client calls them.
+local CONTROLLERS = { ReplicaSet = 'replicasets', StatefulSet = 'statefulsets' }
+local WORKLOADS = { ReplicaSet = 'replicasets', StatefulSet = 'statefulsets',
+  Deployment = 'deployments' }
+
+local function is_ready(pod)
+  for _, condition in ipairs((pod.status or {}).conditions or {}) do
+    if condition.type == 'Ready' then return condition.status == 'True' end
+  end
+  return false
+end
+
+--- Why a pod would not come back, or should not go.
+local function unfit(pod, reference)
+  if (pod.metadata.annotations or {})[MIRROR] then
+    return 'a mirror pod: its node makes it from a file, and only there it can be restarted'
+  end
+  if not reference then return 'nothing controls this pod: no other would take its place' end
+  if reference.kind == 'DaemonSet' then
+    return ('a pod of a DaemonSet: restart DaemonSet %s instead'):format(reference.name)
+  end
+  if not CONTROLLERS[reference.kind] then
+    return ('its controller is a %s: what comes of its pods is not known here'):format(
+      reference.kind)
+  end
+end
+
+--- The pods of one controller that are not on their way out: how many of them are ready.
+local function count_ready(k, namespace, uid)
+  local list, failure = k:list('pods', namespace)
+  if not list then return nil, failure end
+  local ready = 0
+  for _, pod in ipairs(list.items) do
+    local reference = owners.controller(pod)
+    if reference and reference.uid == uid and not pod.metadata.deletionTimestamp
+      and is_ready(pod) then
+      ready = ready + 1
+    end
+  end
+  return ready
+end
+
+--- The server's word on whether it may go, and the warnings that come of it.
+local function rehearse(k, args, pod)
+  local warnings, what = {}, target.text(restart_pod.target(args))
+  local covering, failure = budgets.covering(k, args.namespace, pod.metadata.labels)
+  if not covering then return nil, failure end
+  local done
+  if args.delete then
+    done, failure = k:delete('pods', args.namespace, args.pod,
+      { uid = pod.metadata.uid, dry_run = true })
+    if #covering > 0 then
+      warnings[1] = ('it is deleted, past %s'):format(budgets.text(covering[1]))
+    end
+  else
+    done, failure = k:evict(args.namespace, args.pod, { uid = pod.metadata.uid, dry_run = true })
+    if not done and failure.status == 429 then
+      local budget = budgets.exhausted(covering)
+      warnings[1] = ('%s allows no disruption at the moment'):format(
+        budget and budgets.text(budget) or 'a disruption budget')
+      done = true
+    end
+  end
+  if not done then return nil, answers.failure(failure, what) end
+  return warnings
+end
+
+--- The workload that the pod counts for, as it is now.
+local function counted(k, args, pod)
+  local above, failure = owners.above(k, args.namespace, pod)
+  if not above or not WORKLOADS[above.kind] then return nil, failure end
+  local object
+  object, failure = k:get(WORKLOADS[above.kind], args.namespace, above.name)
+  if object then object.kind = above.kind end
+  return object, failure
+end
+
+function restart_pod.target(args)
+  return { kind = 'Pod', resource = 'pods', namespace = args.namespace, name = args.pod }
+end
+
+---@return Action.Preview?
+---@return Action.Failure?
+function restart_pod.preview(args, context)
+  local k, t = context.kubernetes, restart_pod.target(args)
+  local pod, refused, failure = workload.look(k, t)
+  if not pod then return refused, failure end
+  pod.kind = 'Pod'
+  local reference = owners.controller(pod)
+  local why_not = unfit(pod, reference)
+  if why_not then return { refusal = ('%s: %s'):format(target.text(t), why_not) } end
+  local above, told = counted(k, args, pod)
+  if not above then
+    return nil, told and answers.failure(told, 'the workload of ' .. target.text(t))
+      or { message = ('the workload of %s is not known'):format(target.text(t)) }
+  end
+  local ready
+  ready, told = count_ready(k, args.namespace, reference.uid)
+  if not ready then return nil, answers.failure(told, 'the pods of ' .. reference.name) end
+  local warnings
+  warnings, failure = rehearse(k, args, pod)
+  if not warnings then return nil, failure end
+  local replicas, ready_in_all = workload.count(above)
+  local owner = { kind = above.kind, namespace = args.namespace, name = above.metadata.name }
+  return { summary = ('%s %s of %s'):format(args.delete and 'delete' or 'evict', target.text(t),
+      target.text(owner)),
+    current = is_ready(pod) and 'running and ready' or 'not ready', proposed = 'a new pod',
+    before = { uid = pod.metadata.uid, ready = ready, controller = { kind = reference.kind,
+      name = reference.name, uid = reference.uid } },
+    observed = { uid = pod.metadata.uid }, warnings = warnings,
+    unavailable = is_ready(pod) and 1 or 0, ready = ready_in_all, replicas = replicas,
+    workload = target.path(owner) }
+end
+
+--- Sends it, and again after a while where a budget allows it only then.
+local function send(k, args, uid, context)
+  local grace = args.grace_period and math.ceil(args.grace_period)
+  if args.delete then
+    return k:delete('pods', args.namespace, args.pod, { uid = uid, grace_period_seconds = grace })
+  end
+  for i = 1, TRIES do
+    local done, failure = k:evict(args.namespace, args.pod,
+      { uid = uid, grace_period_seconds = grace })
+    if done or failure.status ~= 429 or i == TRIES then return done, failure end
+    async.sleep(math.min(LONGEST_WAIT, math.max(FIRST_WAIT * i, failure.retry_after or 0)))
+    local halted = context.halted and context.halted()
+    if halted then return nil, { status = 429, message = 'stopped: ' .. halted } end
+  end
+end
+
+--- The words for a budget that has not let it go.
+local function held_back(k, args, pod, failure)
+  local covering = budgets.covering(k, args.namespace, pod.metadata.labels)
+  local budget = covering and budgets.exhausted(covering)
+  return { result = 'failed', message = ('%s; nothing was changed'):format(
+    budget and budgets.text(budget) .. ' allows no disruption' or failure.message) }
+end
+
+---@return Action.Outcome
+function restart_pod.run(args, context)
+  local k, t, before = context.kubernetes, restart_pod.target(args), context.before
+  local what = target.text(t)
+  local pod, failure = k:get('pods', args.namespace, args.pod)
+  if not pod and not answers.is_gone(failure) then
+    return { result = 'failed', message = ('%s; nothing was changed'):format(
+      answers.words(failure, what)) }
+  end
+  if not pod or pod.metadata.uid ~= before.uid then
+    return { result = 'succeeded',
+      message = ('%s is gone already; nothing was changed'):format(what) }
+  end
+  pod.kind = 'Pod'
+  local done
+  done, failure = send(k, args, before.uid, context)
+  if done then
+    local message = ('%s was %s'):format(what, args.delete and 'deleted' or 'evicted')
+    write.tell(k, pod, 'Restarted', message .. ' by Perigee')
+    return { result = 'succeeded', message = message }
+  end
+  if failure.status == 429 then return held_back(k, args, pod, failure) end
+  if answers.is_gone(failure) or failure.status == 409 then
+    return { result = 'succeeded',
+      message = ('%s has gone by itself; nothing was changed'):format(what) }
+  end
+  return answers.outcome(failure, what)
+end
+
+--- The old pod, while it is there.
+local function old_pod(k, args, before)
+  local pod, failure = k:get('pods', args.namespace, args.pod)
+  if pod then return pod.metadata.uid == before.uid and pod or nil end
+  if answers.is_gone(failure) then return nil end
+  return nil, failure
+end
+
+---@return Action.Outcome?
+---@return string?
+function restart_pod.settled(args, context)
+  local k, before = context.kubernetes, context.before
+  local what = target.text(restart_pod.target(args))
+  local old, failure = old_pod(k, args, before)
+  if failure then return nil, answers.words(failure, what) end
+  if old then return nil, ('%s is terminating'):format(what) end
+  local c = before.controller
+  local set
+  set, failure = k:get(CONTROLLERS[c.kind], args.namespace, c.name)
+  if not set and not answers.is_gone(failure) then return nil, answers.words(failure, c.name) end
+  if not set or set.metadata.uid ~= c.uid then
+    return { result = 'succeeded', message = ('%s is gone, and so is its %s'):format(what, c.kind) }
+  end
+  local ready
+  ready, failure = count_ready(k, args.namespace, c.uid)
+  if not ready then return nil, answers.words(failure, 'the pods of ' .. c.name) end
+  local wanted = math.min(before.ready, set.spec.replicas or 1)
+  local words = ('%d of %d pods of %s %s are ready'):format(ready, wanted, c.kind, c.name)
+  if ready < wanted then return nil, words end
+  return { result = 'succeeded', message = ('%s is gone; %s'):format(what, words) }
+end
+
+---@return Action.Outcome
+function restart_pod.find_out(args, context)
+  local what = target.text(restart_pod.target(args))
+  local old, failure = old_pod(context.kubernetes, args, context.before)
+  if failure then return { result = 'unknown', message = answers.words(failure, what) } end
+  if not old then return { result = 'succeeded', message = ('%s is gone'):format(what) } end
+  if old.metadata.deletionTimestamp then
+    return { result = 'succeeded', message = ('%s is terminating'):format(what) }
+  end
+  return { result = 'not_done', message = ('%s is still there'):format(what) }
+end
+
+return restart_pod
