@@ -5,9 +5,11 @@ local check = require 'check'
 local file = require 'perigee.file'
 local freeze = require 'engine.freeze'
 local http = require 'http'
+local json_patch = require 'kubernetes.json_patch'
 local kubernetes = require 'kubernetes.config'
 local log = require 'log'
 local prometheus = require 'prometheus'
+local resources = require 'kubernetes.resources'
 local slack = require 'slack'
 local yaml = require 'perigee.yaml'
 
@@ -55,6 +57,10 @@ local SPEC = {
       methods =
       check.list_of(check.one_of(nil, { 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE' })),
       bearer_token_file = check.string(),
+    }, {}),
+    kubernetes_patch = check.list_of(check.table_of {
+      resources = check.required(check.list_of { test = resources.check }),
+      paths = check.required(check.list_of { test = json_patch.check }),
     }, {}),
   }, nil),
   approvals = check.table_of({

@@ -62,7 +62,8 @@ describe('config.read', function()
     assert.same({ level = 'info', format = 'logfmt' }, values.log)
     assert.same({ tokens = {} }, values.auth)
     assert.same({ dry_run = true, kill_switch = false, namespaces = {}, max_actions_per_hour = 10,
-      cooldown = 600, blast_radius = 0.2, freeze = {}, http = {} }, values.guardrails)
+      cooldown = 600, blast_radius = 0.2, freeze = {}, http = {}, kubernetes_patch = {} },
+      values.guardrails)
     assert.same({ max_body = 1 << 20, max_connections = 200, max_series = 2000,
       concurrent_queries = 20, rule_cpu = 50 }, values.limits)
     assert.is_nil(values.alertmanager)
@@ -101,6 +102,9 @@ describe('config.read', function()
       { { from = 10, to = 86400, timezone = 'UTC' } } },
     { 'guardrails.freeze', '{ freeze: [{ days: [fri], start: 22:00, end: 06:30 }] }',
       { { days = { 'fri' }, start = 79200, ['end'] = 23400, timezone = 'UTC' } } },
+    { 'guardrails.kubernetes_patch',
+      '{ kubernetes_patch: [{ resources: [deployments], paths: [/spec/paused] }] }',
+      { { resources = { 'deployments' }, paths = { '/spec/paused' } } } },
     { 'guardrails.http', '{ http: [{ url_prefix: "http://shop/", methods: [POST] }] }',
       { { url_prefix = 'http://shop/', methods = { 'POST' } } } },
     { 'approvals.quorum', '{ quorum: 2 }', 2 },
@@ -170,6 +174,12 @@ describe('config.read', function()
     { 'guardrails: { http: [{ url_prefix: "http://a", methods: [get] }] }',
       'guardrails.http[1].methods[1]: expected one of GET, HEAD, POST, PUT, PATCH, DELETE, not '
       .. '"get"; did you mean "GET"?' },
+    { 'guardrails: { kubernetes_patch: [{ resources: [deployment], paths: [/spec] }] }',
+      'guardrails.kubernetes_patch[1].resources[1]: unknown resource "deployment"; did you mean '
+      .. '"deployments"?' },
+    { 'guardrails: { kubernetes_patch: [{ resources: [nodes], paths: [spec.taints] }] }',
+      'guardrails.kubernetes_patch[1].paths[1]: expected a path such as "/spec/template/spec", not '
+      .. '"spec.taints"' },
     { 'log: { level: verbose }', 'log.level: expected one of debug, info, warn, error, '
       .. 'not "verbose"' },
     { 'log: { format: jsno }', 'log.format: expected one of logfmt, json, not "jsno"; did you mean '

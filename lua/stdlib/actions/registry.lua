@@ -44,10 +44,18 @@
 ---@field config table, own_port integer
 ---@field kubernetes? table, alertmanager? table, github? table, slack? table  clients
 
+local cordon = require 'actions.kubernetes_cordon'
+
 local registry = {}
 
 local ACTIONS = {
   ['http.request'] = require 'actions.http_request',
+  ['kubernetes.cordon'] = cordon.cordon,
+  ['kubernetes.patch'] = require 'actions.kubernetes_patch',
+  ['kubernetes.restart'] = require 'actions.kubernetes_restart',
+  ['kubernetes.rollback'] = require 'actions.kubernetes_rollback',
+  ['kubernetes.scale'] = require 'actions.kubernetes_scale',
+  ['kubernetes.uncordon'] = cordon.uncordon,
   verify = require 'actions.verify',
 }
 

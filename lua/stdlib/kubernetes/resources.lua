@@ -66,6 +66,11 @@ function resources.find(name, namespace)
   return nil, check.unknown('resource', name, plurals)
 end
 
+--- What is wrong with the name of a resource, or nil.
+---@param name any
+---@return string? message
+function resources.check(name) return (select(2, resources.find(name))) end
+
 --- The path of a collection or of one object.
 ---@param r kubernetes.Resource
 ---@param namespace? string

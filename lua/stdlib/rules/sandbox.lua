@@ -126,7 +126,7 @@ for _, name in next, vocabulary.modules do allowed[name] = true end
 
 local REFUSED = { http = true, prometheus = true, alertmanager = true, io = true, os = true,
   debug = true, coroutine = true, package = true, load = true, loadfile = true, dofile = true,
-  async = true, json = true, yaml = true, slack = true }
+  async = true, json = true, yaml = true, slack = true, kubernetes = true }
 
 -- What Lua says of the mistakes that are made most, and what was meant.
 local HINTS = { -- the first that fits

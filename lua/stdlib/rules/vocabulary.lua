@@ -3,7 +3,8 @@
 return {
   detectors = { 'threshold', 'z_score', 'robust_z_score', 'hour_of_week', 'ratio_to_baseline',
     'combine', 'isolation_forest', 'forecast_band' },
-  actions = { 'http.request', 'verify' },
+  actions = { 'http.request', 'kubernetes.cordon', 'kubernetes.patch', 'kubernetes.restart',
+    'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon', 'verify' },
   triggers = { 'metric' },
   declarations = { 'signal', 'incident', 'playbook', 'forecast', 'prediction' },
   -- What a rule file may `require` of the standard library, beside the files of its own folder.

@@ -16,11 +16,13 @@ describe('actions.registry', function()
       local action = registry.get(name)
       if action.changes then
         changing[#changing + 1] = name
-        for _, part in ipairs { 'target', 'allowed', 'run' } do
+        local guard = action.scope and 'scope' or 'allowed'
+        for _, part in ipairs { 'target', guard, 'run' } do
           assert.equal('function', type(action[part]), name .. '.' .. part)
         end
       end
     end
-    assert.same({ 'http.request' }, changing)
+    assert.same({ 'http.request', 'kubernetes.cordon', 'kubernetes.patch', 'kubernetes.restart',
+      'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon' }, changing)
   end)
 end)

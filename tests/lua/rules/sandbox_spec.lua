@@ -54,8 +54,8 @@ describe('a rule file sees', function()
       signal "s" { query = table.concat(names, " ") }
     ]]
     assert.equal('_G _VERSION assert combine error forecast forecast_band getmetatable '
-      .. 'hour_of_week http incident ipairs isolation_forest math metric next pairs '
-      .. 'pcall playbook prediction print ratio_to_baseline rawequal rawget rawlen '
+      .. 'hour_of_week http incident ipairs isolation_forest kubernetes math metric next '
+      .. 'pairs pcall playbook prediction print ratio_to_baseline rawequal rawget rawlen '
       .. 'rawset require robust_z_score select setmetatable signal string table '
       .. 'threshold tonumber tostring type utf8 verify xpcall z_score',
       declarations[1].body.query)
@@ -108,6 +108,7 @@ describe('a rule file sees', function()
     ['setmetatable({}, { __gc = print })'] = 'in a rule no metatable has __gc',
     ['setmetatable({}, { __mode = "k" })'] = 'in a rule no metatable has __mode',
     ['require "http"'] = 'rule files cannot require "http"',
+    ['require "kubernetes"'] = 'rule files cannot require "kubernetes"',
     ['require "os"'] = 'rule files cannot require "os"',
     ['require "perigee.store"'] = 'rule files cannot require "perigee.store"',
     ['require "perigee.ecdf"'] = 'rule files cannot require "perigee.ecdf"',

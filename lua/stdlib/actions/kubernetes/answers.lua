@@ -1,22 +1,18 @@
 --- What a server's refusals mean for an action, in words for people.
 local answers = {}
 
---- Without an answer it is known not to have happened only where no connection came about.
-local NOT_SENT = { connection = true, dns = true, tls = true, refused = true, url = true,
-  credentials = true }
-
 --- Whether an object has changed since it was read. A JSON patch whose test has failed answers
---- 422, as what is wrong in itself does; only that says what is invalid.
----@param f table  the client's failure
+--- 422, as what is wrong in itself does; only that has causes.
+---@param f kubernetes.Failure
 function answers.is_conflict(f)
   if f.status == 409 then return f.reason ~= 'AlreadyExists' end
-  return f.status == 422 and not (f.message or ''):find 'is invalid:'
+  return f.status == 422 and not f.causes
 end
 
 function answers.is_gone(f) return f.status == 404 end
 
 --- The words for a failure; the server's own where it has any.
----@param f table
+---@param f kubernetes.Failure
 ---@param what string  what was asked for, in words: "Deployment shop/checkout"
 function answers.words(f, what)
   if f.status == 403 then return ('forbidden: %s'):format(f.message) end
@@ -38,8 +34,20 @@ end
 --- have carried it out.
 ---@return Action.Outcome
 function answers.outcome(f, what)
-  local happened = not f.status and not NOT_SENT[f.kind] or f.status and f.status >= 500
-  return { result = happened and 'unknown' or 'failed', message = answers.words(f, what) }
+  local refused = f.unsent or f.kind == 'status' and f.status < 500
+  return { result = refused and 'failed' or 'unknown', message = answers.words(f, what) }
+end
+
+--- The words for the disruption budget that does not let a pod go, or nil where that is not why.
+---@param f kubernetes.Failure
+---@return string?
+function answers.budget(f)
+  if f.status ~= 429 then return nil end
+  for _, cause in ipairs(f.causes or {}) do
+    if cause.reason == 'DisruptionBudget' then
+      return ('a disruption budget does not allow it: %s'):format(cause.message or f.message)
+    end
+  end
 end
 
 --- For a plan where no cluster is configured.

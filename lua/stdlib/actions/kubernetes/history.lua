@@ -22,7 +22,7 @@ local KEPT = { ['kubectl.kubernetes.io/last-applied-configuration'] = true, [REV
 ---@field object table
 
 local function number_of(object)
-  if object.kind ~= 'ReplicaSet' then return math.tointeger(object.revision) end
+  if object.kind == 'ControllerRevision' then return math.tointeger(object.revision) end
   return math.tointeger(tonumber((object.metadata.annotations or {})[REVISION]))
 end
 
@@ -39,8 +39,7 @@ end
 ---@return kubernetes.Revision[]? revisions
 ---@return Action.Failure? failure
 function history.list(k, object)
-  local resource, kind = 'controllerrevisions', 'ControllerRevision'
-  if object.kind == 'Deployment' then resource, kind = 'replicasets', 'ReplicaSet' end
+  local resource = object.kind == 'Deployment' and 'replicasets' or 'controllerrevisions'
   local list, failure = k:list(resource, object.metadata.namespace,
     { label_selector = selector.text(object.spec.selector) })
   if not list then
@@ -48,7 +47,6 @@ function history.list(k, object)
   end
   local out = {}
   for _, item in ipairs(list.items) do
-    item.kind = item.kind or kind -- a list says it once, for all its items
     local number = number_of(item)
     if number and is_controlled(item, object.metadata.uid) then
       out[#out + 1] = { number = number, name = item.metadata.name, uid = item.metadata.uid,
@@ -65,7 +63,7 @@ end
 ---@return kubernetes.Revision?
 function history.current(object, revisions)
   if object.kind ~= 'Deployment' then return revisions[1] end
-  local number = number_of { kind = 'ReplicaSet', metadata = object.metadata }
+  local number = number_of(object)
   for _, revision in ipairs(revisions) do
     if revision.number == number then return revision end
   end

@@ -57,27 +57,20 @@ end
 
 --- The server's word on whether it may go, and the warnings that come of it.
 local function rehearse(k, args, pod)
-  local warnings, what = {}, target.text(restart_pod.target(args))
-  local covering, failure = budgets.covering(k, args.namespace, pod.metadata.labels)
-  if not covering then return nil, failure end
-  local done
+  local done, failure
   if args.delete then
+    local covering
+    covering, failure = budgets.covering(k, args.namespace, pod.metadata.labels)
+    if not covering then return nil, failure end
     done, failure = k:delete('pods', args.namespace, args.pod,
       { uid = pod.metadata.uid, dry_run = true })
-    if #covering > 0 then
-      warnings[1] = ('it is deleted, past %s'):format(budgets.text(covering[1]))
-    end
+    if done then return { covering[1] and 'deleted, past ' .. budgets.text(covering[1]) } end
   else
     done, failure = k:evict(args.namespace, args.pod, { uid = pod.metadata.uid, dry_run = true })
-    if not done and failure.status == 429 then
-      local budget = budgets.exhausted(covering)
-      warnings[1] = ('%s allows no disruption at the moment'):format(
-        budget and budgets.text(budget) or 'a disruption budget')
-      done = true
-    end
+    local held = not done and answers.budget(failure)
+    if done or held then return { held or nil } end
   end
-  if not done then return nil, answers.failure(failure, what) end
-  return warnings
+  return nil, answers.failure(failure, target.text(restart_pod.target(args)))
 end
 
 --- The workload that the pod counts for, as it is now.
@@ -86,7 +79,6 @@ local function counted(k, args, pod)
   if not above or not WORKLOADS[above.kind] then return nil, failure end
   local object
   object, failure = k:get(WORKLOADS[above.kind], args.namespace, above.name)
-  if object then object.kind = above.kind end
   return object, failure
 end
 
@@ -100,7 +92,6 @@ function restart_pod.preview(args, context)
   local k, t = context.kubernetes, restart_pod.target(args)
   local pod, refused, failure = workload.look(k, t)
   if not pod then return refused, failure end
-  pod.kind = 'Pod'
   local reference = owners.controller(pod)
   local why_not = unfit(pod, reference)
   if why_not then return { refusal = ('%s: %s'):format(target.text(t), why_not) } end
@@ -128,7 +119,7 @@ function restart_pod.preview(args, context)
 end
 
 --- Sends it, and again after a while where a budget allows it only then.
-local function send(k, args, uid, context)
+local function send(k, args, uid, halted)
   local grace = args.grace_period and math.ceil(args.grace_period)
   if args.delete then
     return k:delete('pods', args.namespace, args.pod, { uid = uid, grace_period_seconds = grace })
@@ -136,19 +127,27 @@ local function send(k, args, uid, context)
   for i = 1, TRIES do
     local done, failure = k:evict(args.namespace, args.pod,
       { uid = uid, grace_period_seconds = grace })
-    if done or failure.status ~= 429 or i == TRIES then return done, failure end
+    if done or not answers.budget(failure) or i == TRIES then return done, failure end
     async.sleep(math.min(LONGEST_WAIT, math.max(FIRST_WAIT * i, failure.retry_after or 0)))
-    local halted = context.halted and context.halted()
-    if halted then return nil, { status = 429, message = 'stopped: ' .. halted } end
+    local why = halted()
+    if why then return nil, { status = 429, kind = 'status', message = 'stopped: ' .. why } end
   end
 end
 
---- The words for a budget that has not let it go.
-local function held_back(k, args, pod, failure)
-  local covering = budgets.covering(k, args.namespace, pod.metadata.labels)
-  local budget = covering and budgets.exhausted(covering)
-  return { result = 'failed', message = ('%s; nothing was changed'):format(
-    budget and budgets.text(budget) .. ' allows no disruption' or failure.message) }
+--- What comes of a pod that the server did not let go.
+local function refused(args, context, failure)
+  local what = target.text(restart_pod.target(args))
+  if answers.is_gone(failure) or answers.is_conflict(failure) then
+    local outcome = restart_pod.find_out(args, context)
+    if outcome.result == 'not_done' then outcome.result = 'failed' end
+    return outcome
+  end
+  local outcome = answers.outcome(failure, what)
+  if outcome.result == 'failed' then
+    outcome.message = ('%s: %s; nothing was changed'):format(what,
+      answers.budget(failure) or outcome.message)
+  end
+  return outcome
 end
 
 ---@return Action.Outcome
@@ -164,20 +163,12 @@ function restart_pod.run(args, context)
     return { result = 'succeeded',
       message = ('%s is gone already; nothing was changed'):format(what) }
   end
-  pod.kind = 'Pod'
   local done
-  done, failure = send(k, args, before.uid, context)
-  if done then
-    local message = ('%s was %s'):format(what, args.delete and 'deleted' or 'evicted')
-    write.tell(k, pod, 'Restarted', message .. ' by Perigee')
-    return { result = 'succeeded', message = message }
-  end
-  if failure.status == 429 then return held_back(k, args, pod, failure) end
-  if answers.is_gone(failure) or failure.status == 409 then
-    return { result = 'succeeded',
-      message = ('%s has gone by itself; nothing was changed'):format(what) }
-  end
-  return answers.outcome(failure, what)
+  done, failure = send(k, args, before.uid, context.halted)
+  if not done then return refused(args, context, failure) end
+  local message = ('%s was %s'):format(what, args.delete and 'deleted' or 'evicted')
+  write.tell(k, pod, 'Restarted', message .. ' by Perigee')
+  return { result = 'succeeded', message = message }
 end
 
 --- The old pod, while it is there.

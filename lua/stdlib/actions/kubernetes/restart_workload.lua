@@ -36,7 +36,6 @@ function restart_workload.preview(t, context)
   local k = context.kubernetes
   local object, refused, failure = workload.look(k, t)
   if not object then return refused, failure end
-  object.kind = t.kind
   local replicas, ready = workload.count(object)
   local stuck = workload.stuck(object)
   if stuck then return { refusal = stuck } end
