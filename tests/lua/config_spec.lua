@@ -175,8 +175,7 @@ describe('config.read', function()
       'guardrails.http[1].methods[1]: expected one of GET, HEAD, POST, PUT, PATCH, DELETE, not '
       .. '"get"; did you mean "GET"?' },
     { 'guardrails: { kubernetes_patch: [{ resources: [deployment], paths: [/spec] }] }',
-      'guardrails.kubernetes_patch[1].resources[1]: unknown resource "deployment"; did you mean '
-      .. '"deployments"?' },
+      'unknown resource "deployment"; did you mean "deployments"?' },
     { 'guardrails: { kubernetes_patch: [{ resources: [nodes], paths: [spec.taints] }] }',
       'guardrails.kubernetes_patch[1].paths[1]: expected a path such as "/spec/template/spec", not '
       .. '"spec.taints"' },

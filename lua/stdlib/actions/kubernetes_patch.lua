@@ -1,5 +1,5 @@
---- kubernetes.patch: fields of an object, where the operator has allowed their paths in perigee.yaml.
---- What is not there for it already (restarts, replicas, revisions) has an action of its own.
+--- kubernetes.patch: fields of an object whose paths the operator has allowed in perigee.yaml, for
+--- what has no action of its own.
 local answers = require 'actions.kubernetes.answers'
 local check = require 'check'
 local diff = require 'actions.kubernetes.diff'

@@ -1,5 +1,5 @@
---- JSON Pointers (RFC 6901) and the operations of a JSON Patch (RFC 6902) that a plan may hold, with
---- what undoes them. Paths are lists of steps.
+--- JSON Pointers (RFC 6901) and the operations of a JSON Patch (RFC 6902) that a plan may hold,
+--- with what undoes them. Paths are lists of steps.
 local check = require 'check'
 local json = require 'perigee.json'
 
@@ -50,6 +50,7 @@ function json_patch.get(value, steps)
   return value
 end
 
+--- A value of its own.
 function json_patch.copy(value)
   if type(value) ~= 'table' then return value end
   return json.decode(json.encode(value))

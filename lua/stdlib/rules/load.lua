@@ -163,8 +163,13 @@ local function sample_incident(def, rule_set)
     opened_at = '2026-01-01T00:00:00.000Z', plans = {} }
 end
 
+-- What the series of a trigger may have; which they do have only the source knows.
+local USUAL_LABELS = { 'namespace', 'pod', 'container', 'node', 'deployment', 'statefulset',
+  'daemonset', 'instance', 'job', 'app', 'service' }
+
 function Loader:try_plan(def, rule_set)
   local event = { trigger = def.when.kind, labels = {}, time = 1767225600 }
+  for _, name in ipairs(USUAL_LABELS) do event.labels[name] = 'example' end
   if def.when.kind == 'incident' then
     local trigger = rule_set.incidents[def.when.name]
     if not trigger or not trigger.is_valid then return end

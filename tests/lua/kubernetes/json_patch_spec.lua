@@ -54,8 +54,8 @@ describe('kubernetes.json_patch', function()
       for i, o in ipairs(list) do out[i] = { o.op, json_patch.text(o.path) } end
       return out
     end)())
-    assert.same({ spec = { a = 2, list = { 3 }, map = { x = 'y', z = 'w' }, new = { deep = true } } },
-      apply(object, list))
+    assert.same({ spec = { a = 2, list = { 3 }, map = { x = 'y', z = 'w' },
+      new = { deep = true } } }, apply(object, list))
   end)
 
   it('knows what undoes operations, whatever they are', function()

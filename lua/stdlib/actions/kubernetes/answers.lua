@@ -9,6 +9,7 @@ function answers.is_conflict(f)
   return f.status == 422 and not f.causes
 end
 
+--- Whether there is no such object.
 function answers.is_gone(f) return f.status == 404 end
 
 --- The words for a failure; the server's own where it has any.

@@ -27,6 +27,7 @@ end
 
 local function bounds(hpa) return hpa.spec.minReplicas or 1, hpa.spec.maxReplicas end
 
+--- It and its bounds, in words.
 function autoscaler.text(hpa)
   return ('%s %s/%s (%d to %d replicas)'):format(KIND, hpa.metadata.namespace, hpa.metadata.name,
     bounds(hpa))

@@ -6,7 +6,8 @@ local owner = {}
 -- names under which they write.
 local TOOLS = {
   { name = 'Argo CD', managers = { 'argocd', 'argo-cd' },
-    annotations = { 'argocd.argoproj.io/tracking-id' }, labels = { 'argocd.argoproj.io/instance' } },
+    annotations = { 'argocd.argoproj.io/tracking-id' },
+    labels = { 'argocd.argoproj.io/instance' } },
   { name = 'Flux', managers = { 'kustomize-controller', 'helm-controller', 'flux' },
     annotations = {},
     labels = { 'kustomize.toolkit.fluxcd.io/name', 'helm.toolkit.fluxcd.io/name' } },
@@ -27,8 +28,8 @@ local function begins_with(text, list)
   return false
 end
 
---- Whether a set of fields holds a path, or anything below it. A list's items are told apart by keys
---- that a position does not know: whoever has one of them has the list.
+--- Whether a set of fields holds a path, or anything below it. A list's items are told apart by
+--- keys that a position does not know: whoever has one of them has the list.
 local function holds(fields, path)
   for _, step in ipairs(path) do
     if type(fields) ~= 'table' then return false end
@@ -66,7 +67,9 @@ local function managers_of(metadata, path, tool)
     local has = holds(entry.fieldsV1, path)
     local insists = entry.operation == 'Apply' or begins_with(manager, CONTROLLERS)
     if manager ~= OURS and has and insists then declared = declared or manager end
-    if tool and begins_with(manager, tool.managers) then tool_writes = has or tool_writes or false end
+    if tool and begins_with(manager, tool.managers) then
+      tool_writes = has or tool_writes or false
+    end
   end
   return declared, tool_writes
 end

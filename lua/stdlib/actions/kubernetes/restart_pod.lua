@@ -82,6 +82,7 @@ local function counted(k, args, pod)
   return object, failure
 end
 
+---@return kubernetes.Target
 function restart_pod.target(args)
   return { kind = 'Pod', resource = 'pods', namespace = args.namespace, name = args.pod }
 end

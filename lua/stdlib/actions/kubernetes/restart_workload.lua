@@ -1,5 +1,5 @@
---- Restarts all pods of a workload, a few at a time as its own strategy says: kubectl's annotation of
---- the pod template, with a time that is chosen once, so that repeating it changes nothing.
+--- Restarts all pods of a workload, a few at a time as its own strategy says: kubectl's annotation
+--- of the pod template, with a time that is chosen once, so that repeating it changes nothing.
 local answers = require 'actions.kubernetes.answers'
 local clock = require 'perigee.clock'
 local diff = require 'actions.kubernetes.diff'

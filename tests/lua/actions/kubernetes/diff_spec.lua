@@ -33,7 +33,8 @@ describe('a diff', function()
     assert.equal('  spec.template.spec.containers[app].env[DB_PASSWORD].value: (hidden) → (hidden)',
       text)
     assert.equal('  data.api_key: (hidden) → (hidden)', diff.text(
-      { kind = 'ConfigMap', data = { api_key = 'a' } }, { kind = 'ConfigMap', data = { api_key = 'b' } }))
+      { kind = 'ConfigMap', data = { api_key = 'a' } },
+      { kind = 'ConfigMap', data = { api_key = 'b' } }))
     assert.equal('+ metadata.annotations[example.com/token]: (hidden)', diff.text(deployment(),
       deployment { annotations = { ['example.com/token'] = 'sesame' } }))
   end)

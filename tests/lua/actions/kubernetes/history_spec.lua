@@ -67,7 +67,8 @@ describe('the history of a Deployment', function()
     assert.equal('json', type)
     assert.same({ op = 'replace', path = '/metadata/resourceVersion', value = '77' }, patch[1])
     assert.same({ op = 'replace', path = '/spec/template', value = { metadata = { labels = {
-      app = 'shop' } }, spec = { containers = { { name = 'app', image = 'shop:2' } } } } }, patch[2])
+      app = 'shop' } }, spec = { containers = { { name = 'app', image = 'shop:2' } } } } },
+      patch[2])
     assert.same({ op = 'replace', path = '/metadata/annotations', value = { note = 'two',
       [REVISION] = '3', ['kubectl.kubernetes.io/last-applied-configuration'] = '{}' } }, patch[3])
     assert.equal('x', list[2].object.spec.template.metadata.labels['pod-template-hash'])
