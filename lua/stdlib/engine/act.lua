@@ -2,6 +2,7 @@
 --- came of it shows, and looked for at its target where nobody saw its end. What may have happened
 --- is never done again; what surely has not may be.
 local clock = require 'perigee.clock'
+local guardrails = require 'engine.guardrails'
 local journal = require 'engine.journal'
 local json = require 'perigee.json'
 local plan = require 'engine.plan'
@@ -50,7 +51,10 @@ local function between_rows(engine, p, position, direction, action, before, atte
       state, outcome = note(engine, p, position, direction, action, outcome, attempt)
     end })
     outcome = f(plan.arguments(action), previews.context(engine, p, position, direction,
-      { before = before, started_at = clock.now() }))
+      { before = before, started_at = clock.now(), halted = function()
+        local refusal = guardrails.between(engine, p)
+        return refusal and refusal.message
+      end }))
   end
   return state, outcome
 end
