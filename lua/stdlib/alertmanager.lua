@@ -12,6 +12,20 @@ alertmanager.OPTIONS = {
   timeout = check.duration('10s', { min = 0.1 }),
 }
 
+local PRIME, OFFSET = 1099511628211, 0xcbf29ce484222325 -- of FNV-1a in 64 bits
+
+--- What Alertmanager calls a set of labels.
+---@param labels table<string, string>
+---@return string  16 hexadecimal digits
+function alertmanager.fingerprint(labels)
+  local h, byte = OFFSET, string.byte
+  for _, name in ipairs(check.names(labels)) do
+    local all = name .. '\xff' .. labels[name] .. '\xff'
+    for i = 1, #all do h = (h ~ byte(all, i)) * PRIME end
+  end
+  return ('%016x'):format(h)
+end
+
 ---@class alertmanager.Alert
 ---@field labels table<string, string>
 ---@field annotations? table<string, string>

@@ -1,11 +1,11 @@
 --- Alerts in: a real Alertmanager, and a thousand a second with a kill -9 in between.
+local alertmanager = require 'alertmanager'
 local async = require 'async'
 local clock = require 'perigee.clock'
 local http = require 'http'
 local json = require 'json'
 local store = require 'perigee.store'
 local testing = require 'testing.world'
-local webhook = require 'server.webhook'
 local world = require 'e2e.world'
 
 local PATH <const> = '/api/v1/webhook/alertmanager'
@@ -76,7 +76,7 @@ receivers:
     local alert = p:get('/api/v1/webhook/alerts')[1]
     assert.same(labels, alert.labels)
     assert.same({ summary = 'ü <b>' }, alert.annotations)
-    assert.equal(webhook.fingerprint(labels), alert.fingerprint) -- Alertmanager's own
+    assert.equal(alertmanager.fingerprint(labels), alert.fingerprint) -- Alertmanager's own
     assert.equal(since, alert.starts_at)
 
     -- Ours is away while another alert comes: Alertmanager tells of it again.

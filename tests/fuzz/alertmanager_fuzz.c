@@ -4,6 +4,7 @@
 
 static const char script[] =
     "local json = require 'perigee.json'\n"
+    "local alertmanager = require 'alertmanager'\n"
     "local webhook = require 'server.webhook'\n"
     "return function(text)\n"
     "  local body = json.decode(text)\n"
@@ -12,7 +13,7 @@ static const char script[] =
     "  if not list then return assert(type(head) == 'string') end\n"
     "  assert(head.truncatedAlerts >= 0)\n"
     "  for _, alert in ipairs(list) do\n"
-    "    assert(#webhook.fingerprint(alert.labels) == 16 and #alert.fingerprint == 16)\n"
+    "    assert(#alertmanager.fingerprint(alert.labels) == 16 and #alert.fingerprint == 16)\n"
     "    assert(tonumber(alert.starts_at) and next(alert.labels))\n"
     "    local again = json.decode(json.encode { alert.labels, alert.annotations })\n"
     "    for name, value in pairs(alert.labels) do assert(again[1][name] == value) end\n"

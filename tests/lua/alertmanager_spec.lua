@@ -108,3 +108,12 @@ describe('alertmanager.client', function()
     assert.equal('tls: expected a table, not true', failure { url = 'http://am', tls = true })
   end)
 end)
+
+describe('alertmanager.fingerprint', function()
+  -- webhook_spec, from end to end, holds it against a real one.
+  it('is that of Alertmanager', function()
+    assert.equal('cbf29ce484222325', alertmanager.fingerprint {})
+    assert.equal('0c684ac851afbf93',
+      alertmanager.fingerprint { app = 'checkout', alertname = 'HighErrorRate' })
+  end)
+end)

@@ -1,6 +1,6 @@
---- Alerts that the webhook has brought. One row an occurrence, which fingerprint and start name: it
---- fires, is repeated, and is resolved, once. Who brings one waits until the disk has it; those that
---- come together share one commit.
+--- Alerts that the webhook has brought. One row an occurrence, which fingerprint and start name:
+--- it fires, is repeated, and is resolved, once. Who brings one waits until the disk has it; those
+--- that come together share one commit.
 local async = require 'async'
 local clock = require 'perigee.clock'
 local json = require 'perigee.json'
@@ -90,8 +90,8 @@ end
 
 --- Whether there is room for more. The rows are counted every few seconds: that takes a while.
 local function has_room(engine, n)
-  local last, now = engine.alert_count, clock.monotonic()
-  if not last or now - last.at > COUNT_EVERY then
+  local last, now = engine.alert_count, clock.now()
+  if not last or math.abs(now - last.at) > COUNT_EVERY then
     last = { at = now, n = engine.store:row('select count(*) as n from alerts').n }
     engine.alert_count = last
   end
@@ -175,16 +175,16 @@ end
 --- What fires and was not repeated for long is over; what is over is forgotten in the end. Where
 --- there is no room, that what is over is forgotten at once.
 function alerts.expire(engine)
-  local store, now = engine.store, clock.monotonic()
+  local store, last, now = engine.store, engine.alerts_expired_at, clock.now()
   local full = engine.alert_count and engine.alert_count.n > alerts.MOST
-  if not full and now - (engine.alerts_expired_at or 0) < EXPIRE_EVERY then return end
+  if not full and last and math.abs(now - last) < EXPIRE_EVERY then return end
   engine.alerts_expired_at = now
-  local before = clock.now() - alerts.EXPIRY
+  local before = now - alerts.EXPIRY
   store:relaxed(function()
     store:exec("delete from alerts where status <> 'firing' and seen_at < ?",
-      full and clock.now() or before)
+      full and now or before)
     store:exec([[update alerts set status = 'expired', is_new = 0, seen_at = ?
-      where status = 'firing' and seen_at < ?]], clock.now(), before)
+      where status = 'firing' and seen_at < ?]], now, before)
   end)
   engine.alert_count = nil
 end

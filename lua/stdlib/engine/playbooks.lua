@@ -189,7 +189,8 @@ local function consider_series(engine, def, series, name)
     return not (seen and (seen.value == since or seen.value == refused and series.partial))
   end
   if not is_new() then return end
-  playbooks.propose(engine, def, { trigger = 'metric', labels = series.labels,
+  playbooks.propose(engine, def, { trigger = def.when.kind, name = def.when.name,
+    labels = series.labels, annotations = series.annotations, source = 'prometheus',
     value = series.value, since = clock.text(series.fired_at), time = clock.now() },
     { target = label_key(series.labels), partial = series.partial, is_new = is_new,
       done = function(p)
@@ -198,13 +199,14 @@ local function consider_series(engine, def, series, name)
       end })
 end
 
---- A metric trigger's series: each that fires is a trigger once, from the moment it began to.
+--- The series of a metric trigger, or of the signal, forecast or prediction that is the trigger:
+--- each that fires is a trigger once, from the moment it began to.
 ---@param engine table
 ---@param def table  the playbook
 ---@param state { series: table }
-function playbooks.consider_metric(engine, def, state)
+function playbooks.consider_firing(engine, def, state)
   for _, series in pairs(state.series or {}) do
-    local name = ('metric/%s/%s'):format(def.name, label_key(series.labels))
+    local name = ('%s/%s/%s'):format(def.when.kind, def.name, label_key(series.labels))
     if series.state ~= 'firing' then
       engine.store:exec('delete from settings where name = ?', name)
     else

@@ -22,6 +22,7 @@ local plans = require 'engine.plans'
 local predictions = require 'engine.predictions'
 local slack_inbox = require 'engine.slack_inbox'
 local slack_outbox = require 'engine.slack_outbox'
+local triggers = require 'engine.triggers'
 local types = require 'detectors.types'
 
 local scheduler = {}
@@ -83,7 +84,7 @@ function scheduler.jobs(rules)
     if def.when.kind == 'metric' then
       add('playbook/' .. name, 'playbook/' .. name, def.when.every, def.when.query,
         trigger_definition(def),
-        function(engine, state) playbooks.consider_metric(engine, def, state) end)
+        function(engine, state) playbooks.consider_firing(engine, def, state) end)
     end
   end
   table.sort(jobs, function(a, b) return a.name < b.name end)
@@ -97,6 +98,20 @@ local function incidents_of(rules)
     for _, name in ipairs(def.signals) do
       by_signal[name] = by_signal[name] or {}
       table.insert(by_signal[name], def)
+    end
+  end
+  return by_signal
+end
+
+local OF_SERIES = { signal = true, forecast = true, prediction = true }
+
+--- The playbooks that each signal, forecast or prediction is itself the trigger of.
+local function playbooks_of(rules)
+  local by_signal = {}
+  for _, def in pairs(rules.playbooks) do
+    if OF_SERIES[def.when.kind] then
+      by_signal[def.when.name] = by_signal[def.when.name] or {}
+      table.insert(by_signal[def.when.name], def)
     end
   end
   return by_signal
@@ -132,9 +147,11 @@ end
 
 --- What comes of an evaluation: the trigger of a playbook, or incidents and their plans.
 function Scheduler:conclude(job, state)
-  if job.done then
-    job.done(self.engine, state)
-  elseif concerns_incidents(state) then
+  if job.done then return job.done(self.engine, state) end
+  for _, def in ipairs(self.playbooks_of[job.name] or {}) do
+    playbooks.consider_firing(self.engine, def, state)
+  end
+  if concerns_incidents(state) then
     for _, name in ipairs(job.alerts or { job.name }) do
       for _, def in ipairs(self.incidents_of[name] or {}) do
         incidents.converge(self.engine, def)
@@ -164,6 +181,7 @@ end
 function Scheduler:look_at_plans()
   local engine = self.engine
   playbooks.consider_all(engine)
+  triggers.look(engine)
   for _, p in ipairs(plans.due(engine.store, clock.now())) do
     if not self.stepping[p.id] then
       self.stepping[p.id] = true
@@ -291,10 +309,12 @@ end
 function scheduler.start(engine)
   local self = setmetatable({ engine = engine, jobs = scheduler.jobs(engine.rules),
     under_way = 0, stepping = {},
-    incidents_of = incidents_of(engine.rules), wake = async.event() }, Scheduler)
+    incidents_of = incidents_of(engine.rules), playbooks_of = playbooks_of(engine.rules),
+    wake = async.event() }, Scheduler)
   --- Runs f in a task of its own, that is waited for as evaluations are.
   function engine.run(what, f, ...) self:run(what, f, ...) end
   self:resume(clock.now())
+  triggers.start(engine)
   async.spawn(self.loop, self)
   return self
 end

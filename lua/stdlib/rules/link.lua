@@ -103,7 +103,9 @@ end
 function link.references(rules, excused, add)
   local watched = link.watched(rules)
   local no_signal = missing('signal', watched)
-  local no_incident = missing('incident', rules.incidents)
+  local sets, no = { incident = rules.incidents, signal = rules.signals,
+    forecast = rules.forecasts, prediction = rules.predictions }, {}
+  for kind, set in pairs(sets) do no[kind] = missing(kind, set) end
   for _, incident in ipairs(names_of(rules.incidents)) do
     local def = rules.incidents[incident]
     for i, name in ipairs(type(def.signals) == 'table' and def.signals or {}) do
@@ -115,9 +117,9 @@ function link.references(rules, excused, add)
   for _, playbook in ipairs(names_of(rules.playbooks)) do
     local def = rules.playbooks[playbook]
     local when = def.when
-    if type(when) == 'table' and when.kind == 'incident' and not rules.incidents[when.name]
-      and not excused(when.name) then
-      add(def, { 'when' }, no_incident(when.name))
+    local set = type(when) == 'table' and sets[when.kind]
+    if set and not set[when.name] and not excused(when.name) then
+      add(def, { 'when' }, no[when.kind](when.name))
     end
   end
 end

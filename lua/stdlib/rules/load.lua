@@ -9,6 +9,7 @@ local prediction = require 'rules.prediction'
 local rules = require 'perigee.rules'
 local schema = require 'rules.schema'
 local task = require 'perigee.task'
+local triggers = require 'rules.triggers'
 local where = require 'rules.where'
 local yaml_rules = require 'rules.yaml'
 
@@ -168,15 +169,15 @@ local USUAL_LABELS = { 'namespace', 'pod', 'container', 'node', 'deployment', 's
   'daemonset', 'instance', 'job', 'app', 'service' }
 
 function Loader:try_plan(def, rule_set)
-  local event = { trigger = def.when.kind, labels = {}, time = 1767225600 }
-  for _, name in ipairs(USUAL_LABELS) do event.labels[name] = 'example' end
+  local event = triggers.sample(def.when)
+  for _, name in ipairs(USUAL_LABELS) do
+    event.labels[name] = event.labels[name] or 'example'
+  end
   if def.when.kind == 'incident' then
     local trigger = rule_set.incidents[def.when.name]
     if not trigger or not trigger.is_valid then return end
     event.incident = sample_incident(trigger, rule_set)
     event.labels = event.incident.labels
-  else
-    event.value, event.since = 1, '2026-01-01T00:00:00.000Z'
   end
   local list, fault = def.plan(event)
   if fault then -- the made-up event may lack what real ones have: no error, but worth a look

@@ -100,6 +100,19 @@ local function constructor(kind, name)
   return build
 end
 
+--- `alert "Name" { … }`; the table may be missing.
+local function named(name)
+  local function build(what)
+    local trigger = { kind = 'trigger', name = name, options = { name = what }, line = here(2) }
+    return setmetatable(trigger, { __call = function(_, labels)
+      return { kind = 'trigger', name = name, options = { name = what, labels = labels },
+        line = here(2) }
+    end })
+  end
+  bare[build] = name
+  return build
+end
+
 local function define(path, value)
   local group, name = path:match('^(.-)%.(.+)$')
   if not group then
@@ -117,6 +130,7 @@ for _, kind in next, vocabulary.declarations do define(kind, declaration(kind)) 
 for _, name in next, vocabulary.detectors do define(name, constructor('detector', name)) end
 for _, name in next, vocabulary.actions do define(name, constructor('action', name)) end
 for _, name in next, vocabulary.triggers do define(name, constructor('trigger', name)) end
+for _, name in next, vocabulary.named_triggers do define(name, named(name)) end
 
 -- -- require --------------------------------------------------------------------------------------
 

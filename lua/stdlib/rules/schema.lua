@@ -7,6 +7,7 @@ local json = require 'perigee.json'
 local plan = require 'engine.plan'
 local prediction = require 'rules.prediction'
 local template = require 'template'
+local triggers = require 'rules.triggers'
 local units = require 'units'
 local vocabulary = require 'rules.vocabulary'
 
@@ -309,31 +310,6 @@ end
 
 -- -- playbooks ------------------------------------------------------------------------------------
 
-local function metric_trigger(v, ctx)
-  local o, problems = check.apply(v.options or {}, {
-    query = check.required(check.string()),
-    hold_for = check.duration '0',
-    every = { default = ctx.every, test = check.duration(nil, { min = 1 }).test },
-  })
-  return { kind = 'metric', query = o.query, hold_for = o.hold_for, every = o.every }, problems
-end
-
-local function trigger_rule(ctx)
-  return { required = true, test = function(v)
-    if data_of(v, 'reference') and v.to == 'incident' and type(v.name) == 'string' then
-      return nil, { kind = 'incident', name = v.name }
-    elseif data_of(v, 'trigger') and v.name == 'metric' then
-      if v.options ~= nil and type(v.options) ~= 'table' then
-        return check.expected('metric { query = … }', v.options)
-      end
-      local trigger, problems = metric_trigger(v, ctx)
-      if #problems > 0 then return 'invalid', nil, problems end
-      return nil, trigger
-    end
-    return check.expected('a trigger: incident "name", or metric { query = …, hold_for = … }', v)
-  end }
-end
-
 --- `limit = { 2, per = "1h" }`
 local function limit_rule()
   return { test = function(v)
@@ -361,7 +337,7 @@ end
 local function playbook(declaration, ctx)
   local body = declaration.body
   local def, problems = check.apply(body, {
-    when = trigger_rule(ctx),
+    when = triggers.rule(ctx),
     trust = check.one_of('manual_only', schema.TRUST),
     cooldown = check.duration '0',
     limit = limit_rule(),

@@ -5,7 +5,8 @@ return {
     'combine', 'isolation_forest', 'forecast_band' },
   actions = { 'http.request', 'kubernetes.cordon', 'kubernetes.patch', 'kubernetes.restart',
     'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon', 'verify' },
-  triggers = { 'metric' },
+  triggers = { 'metric', 'kubernetes_event', 'every' },
+  named_triggers = { 'alert' }, -- alert "Name" { … }
   declarations = { 'signal', 'incident', 'playbook', 'forecast', 'prediction' },
   -- What a rule file may `require` of the standard library, beside the files of its own folder.
   modules = { 'statistics', 'units', 'check' },

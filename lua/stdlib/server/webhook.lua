@@ -1,6 +1,7 @@
 --- What Alertmanager tells (webhook, version 4): every field is looked at, the alerts are kept, and
 --- only then is it told that they are. What it is told that is wrong it drops for good, what could
 --- not be kept it sends again.
+local alertmanager = require 'alertmanager'
 local alerts = require 'engine.alerts'
 local check = require 'check'
 local json = require 'perigee.json'
@@ -99,22 +100,6 @@ local function read_fields(v, spec, where)
   return out
 end
 
--- -- fingerprints ---------------------------------------------------------------------------------
-
-local PRIME, OFFSET = 1099511628211, 0xcbf29ce484222325 -- of FNV-1a in 64 bits
-
---- What Alertmanager calls the labels.
----@param labels table<string, string>
----@return string
-function webhook.fingerprint(labels)
-  local h, byte = OFFSET, string.byte
-  for _, name in ipairs(check.names(labels)) do
-    local all = name .. '\xff' .. labels[name] .. '\xff'
-    for i = 1, #all do h = (h ~ byte(all, i)) * PRIME end
-  end
-  return ('%016x'):format(h)
-end
-
 -- -- a request ------------------------------------------------------------------------------------
 
 local function read_alert(v, where)
@@ -148,7 +133,7 @@ end
 local function count_strange(list)
   local n = 0
   for _, alert in ipairs(list) do
-    if webhook.fingerprint(alert.labels) ~= alert.fingerprint then n = n + 1 end
+    if alertmanager.fingerprint(alert.labels) ~= alert.fingerprint then n = n + 1 end
   end
   return n
 end

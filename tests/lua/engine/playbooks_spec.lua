@@ -253,7 +253,7 @@ describe('a metric as a trigger', function()
   local function consider(engine, ...)
     local state = { series = {} }
     for _, s in ipairs { ... } do state.series[label_key(s.labels)] = s end
-    playbooks.consider_metric(engine, engine.rules.playbooks.mend, state)
+    playbooks.consider_firing(engine, engine.rules.playbooks.mend, state)
   end
 
   it('makes a plan when a series begins to fire, once, and again the next time', function()

@@ -99,6 +99,9 @@ function support.source()
     return out
   end
 
+  source.alerts = {}
+  function source.get() return { alerts = source.alerts } end
+
   function source.query_range(_, expr, start, stop, step)
     return answer(source.ranges, expr, start, stop, step)
   end

@@ -173,7 +173,8 @@ describe('an incident is told what is wrong with', function()
 end)
 
 describe('a playbook is told what is wrong with', function()
-  local TRIGGER = 'expected a trigger: incident "name", or metric { query = …, hold_for = … }, not '
+  local TRIGGER = 'expected a trigger such as incident "name", alert "Name" or '
+    .. 'metric { query = … }, not '
   says('playbook "p" {\n%s\n}', {
     [''] = 'r.lua:1:1: playbook "p": option "when" is missing: what makes it run?',
     ['when = "i"'] = 'r.lua:2:1: playbook "p": when: ' .. TRIGGER .. '"i"',

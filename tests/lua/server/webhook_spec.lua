@@ -6,7 +6,6 @@ local json = require 'perigee.json'
 local routes = require 'server.routes'
 local store = require 'perigee.store'
 local support = require 'lua.engine.support'
-local webhook = require 'server.webhook'
 
 support.still()
 
@@ -211,11 +210,5 @@ describe('the webhook', function()
     local _, answer = w.send(body { alert() })
     assert.equal(1, answer.data.repeated)
     assert.equal(2, #alerts.firing(w.engine.store, 'HighErrorRate'))
-  end)
-
-  it('makes fingerprints as Alertmanager does', function()
-    assert.equal('cbf29ce484222325', webhook.fingerprint {})
-    assert.equal('0c684ac851afbf93',
-      webhook.fingerprint { alertname = 'HighErrorRate', app = 'checkout' })
   end)
 end)
