@@ -250,16 +250,26 @@ function http.form(fields)
   return table.concat(parts, '&')
 end
 
+--- All values of the fields of a query or a form.
+---@param text string
+---@return table<string, string[]>
+function http.parse_lists(text)
+  local lists = {}
+  for part in text:gmatch('[^&]+') do
+    local name, value = part:match('^([^=]*)=?(.*)$')
+    name = url.unescape(name, true)
+    lists[name] = lists[name] or {}
+    table.insert(lists[name], url.unescape(value, true))
+  end
+  return lists
+end
+
 --- The fields of a query or a form; of a name that is there more than once the first counts.
 ---@param text string
 ---@return table<string, string>
 function http.parse_form(text)
   local fields = {}
-  for part in text:gmatch('[^&]+') do
-    local name, value = part:match('^([^=]*)=?(.*)$')
-    name = url.unescape(name, true)
-    if fields[name] == nil then fields[name] = url.unescape(value, true) end
-  end
+  for name, values in pairs(http.parse_lists(text)) do fields[name] = values[1] end
   return fields
 end
 

@@ -47,6 +47,7 @@ describe('who may do what', function()
   local MATRIX = {
     ['GET /'] = '200 200 200 200 200 200',
     ['GET /metrics'] = '200 200 200 200 200 200',
+    ['GET /metrics/rules'] = READ,
     ['GET /-/healthy'] = '200 200 200 200 200 200',
     ['GET /-/ready'] = '200 200 200 200 200 200',
     ['GET /api/v1/signals'] = READ, ['GET /api/v1/incidents'] = READ,

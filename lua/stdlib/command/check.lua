@@ -80,7 +80,8 @@ return function(...)
   table.move(errors, 1, #errors, #problems + 1, problems)
   report(values, problems, warnings, { files = #files, signals = size(rules.signals),
     incidents = size(rules.incidents), playbooks = size(rules.playbooks),
-    forecasts = size(rules.forecasts), predictions = size(rules.predictions) })
+    forecasts = size(rules.forecasts), predictions = size(rules.predictions),
+    groups = #rules.groups })
   if bad_config then return cli.USAGE end
   return #problems > 0 and cli.NOT_AS_IT_SHOULD_BE or cli.DONE
 end

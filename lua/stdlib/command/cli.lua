@@ -194,6 +194,7 @@ function cli.counts_text(counts)
   for _, kind in ipairs { 'forecasts', 'predictions' } do
     if (counts[kind] or 0) > 0 then parts[#parts + 1] = ('%d %s'):format(counts[kind], kind) end
   end
+  if (counts.groups or 0) > 0 then parts[#parts + 1] = ('%d rule groups'):format(counts.groups) end
   return table.concat(parts, ', ')
 end
 

@@ -28,7 +28,7 @@ return function(...)
     { 'kill switch', data.kill_switch and 'on: ' .. data.kill_switch or 'off' },
     { 'rules', ('%s in %d files'):format(cli.counts_text { signals = data.signals,
     incidents = data.incidents_declared, playbooks = data.playbooks, forecasts = data.forecasts,
-    predictions = data.predictions }, data.rule_files) },
+    predictions = data.predictions, groups = data.rule_groups }, data.rule_files) },
     { 'now', ('%d active incidents, %d plans waiting for a decision'):format(data.incidents_active,
     data.approvals_pending) },
   }

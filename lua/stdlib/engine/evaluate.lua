@@ -20,11 +20,12 @@ local CALLS = 20
 ---@class Job  what is evaluated on a grid: a signal, a forecast, a group of rules, or a playbook's
 ---            metric trigger
 ---@field name string      unique among all
----@field rule string      "signal/…", "forecast/…", "group/…" or "playbook/…", as faults and metrics name it
+---@field rule string      "signal/…", "forecast/…", "group/…" or "playbook/…", as faults and
+---       metrics name it
 ---@field every number
 ---@field query string
 ---@field def table
----@field evaluate? fun(engine: table, job: Job, slot: number): table?  instead of evaluate.run()
+---@field evaluate? fun(engine: table, job: Job, slot: number): table?  in place of evaluate.run()
 ---@field read? fun(engine: table, job: Job): table  its state, where that is not in its own row
 ---@field alerts? string[]  what incidents know of it, where that is not its own name
 ---@field look? fun(engine: table, job: Job, slot: number): table[]?, any, table?  instead of asking

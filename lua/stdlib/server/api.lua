@@ -13,13 +13,15 @@ local json = require 'perigee.json'
 local plans = require 'engine.plans'
 local predictions = require 'engine.predictions'
 local prometheus_api = require 'server.prometheus_api'
+local rule_filter = require 'server.rule_filter'
 local signals = require 'engine.signals'
 local units = require 'units'
 
 local api = {}
 
 ---@class api.Call
----@field fields table<string, string>  of the query
+---@field fields table<string, string>  of the query, the first of a name
+---@field lists table<string, string[]>  all of them
 ---@field body table                    decoded; {} without one
 ---@field id? string                    from the path
 ---@field identity { name: string, role: string }
@@ -217,7 +219,7 @@ function api.status(engine)
     kill_switch = guardrails.killed(engine.config) or false, signals = count(rules.signals),
     forecasts = count(rules.forecasts), predictions = count(rules.predictions),
     incidents_declared = count(rules.incidents), playbooks = count(rules.playbooks),
-    rule_files = #rules.files,
+    rule_groups = #rules.groups, rule_files = #rules.files,
     switched_off = off, incidents_active = #incidents.active(engine.store),
     approvals_pending =
     engine.store:row("select count(*) as n from plans where state = 'pending'").n,
@@ -225,7 +227,13 @@ function api.status(engine)
 end
 
 --- GET /api/v1/rules
-function api.rules(engine, call) return prometheus_api.rules(engine, call.fields) end
+function api.rules(engine, call)
+  local filter, message = rule_filter.read(call.fields, call.lists)
+  local found
+  if filter then found, message = prometheus_api.rules(engine, filter) end
+  if not found then return refuse(400, message) end
+  return found
+end
 --- GET /api/v1/alerts
 function api.alerts(engine) return prometheus_api.alerts(engine) end
 --- GET /api/v1/status/buildinfo

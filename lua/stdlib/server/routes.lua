@@ -5,6 +5,7 @@ local daemon = require 'perigee.daemon'
 local embedded = require 'perigee.embedded'
 local http = require 'http'
 local json = require 'perigee.json'
+local rule_series = require 'server.rule_series'
 local scrape = require 'server.metrics'
 local webhook = require 'server.webhook'
 
@@ -65,6 +66,10 @@ local function expose(engine, request)
   return answer(200, kind, body)
 end
 
+local function expose_rules(engine)
+  return answer(200, rule_series.TYPE, rule_series.expose(engine))
+end
+
 -- -- the table ------------------------------------------------------------------------------------
 
 local GET, POST = { GET = true, HEAD = true }, { POST = true }
@@ -77,6 +82,7 @@ local PATHS = {
   ['/style.css'] = { methods = GET, needs = 'open',
   raw = page('style.css', 'text/css; charset=utf-8') },
   ['/metrics'] = { methods = GET, needs = 'open', raw = expose },
+  ['/metrics/rules'] = { methods = GET, needs = 'viewer', raw = expose_rules },
   ['/-/healthy'] = { methods = GET, needs = 'open', raw = healthy },
   ['/healthz'] = { methods = GET, needs = 'open', raw = healthy },
   ['/livez'] = { methods = GET, needs = 'open', raw = healthy },
@@ -145,8 +151,8 @@ end
 local function run_api(engine, route, request, id, identity)
   local body, status, message = read_body(request)
   if not body then return failure(status, message) end
-  local data, refusal = route.run(engine, { fields = http.parse_form(request.query), body = body,
-    id = id, identity = identity,
+  local data, refusal = route.run(engine, { fields = http.parse_form(request.query),
+    lists = http.parse_lists(request.query), body = body, id = id, identity = identity,
     via = request.headers['x-perigee-client'] == 'cli' and 'cli' or 'api' })
   if data == nil then return failure(refusal.status, refusal.message) end
   return success(data)
