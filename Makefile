@@ -23,6 +23,7 @@ endif
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes \
         -Wpointer-arith -Wcast-qual -Wwrite-strings -Werror
+# Beside wslay, whose Debian package has no file for pkg-config.
 LIBS := libuv libcurl libmicrohttpd sqlite3 libcjson yaml-0.1 libcrypto libpcre2-8
 CPPFLAGS += -Iruntime -I. -I$(BUILD) -D_GNU_SOURCE -DPERIGEE_VERSION='"$(VERSION)"' $(PACKAGE_CFLAGS)
 CFLAGS += -std=c11 $(if $(DEBUG),-O0,-O2) -g $(WARN) -fno-omit-frame-pointer -fstack-protector-strong -MMD -MP
@@ -39,7 +40,7 @@ build/packages.mk: scripts/deps Makefile
 	@scripts/deps build
 	@mkdir -p build
 	@echo "PACKAGE_CFLAGS := $$(pkg-config --cflags lua5.4 $(LIBS))" >$@
-	@echo "PACKAGE_LIBS := $$(pkg-config --libs $(LIBS))" >>$@
+	@echo "PACKAGE_LIBS := $$(pkg-config --libs $(LIBS)) -lwslay" >>$@
 
 ifeq ($(SANITIZE),thread)
 # gcc 12's ThreadSanitizer keeps the history of all that ever ran, some gigabytes a minute.

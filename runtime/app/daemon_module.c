@@ -12,6 +12,7 @@
 #include "bindings/store.h"
 #include "host/loader.h"
 #include "host/task.h"
+#include "net/websocket_frames.h"
 
 static struct daemon *daemon_of(lua_State *L)
 {
@@ -190,6 +191,7 @@ static int l_libraries(lua_State *L) /* libraries() -> versions by name, as they
     version(L, "libuv", uv_version_string());
     version(L, "libcurl", http_client_library());
     version(L, "libmicrohttpd", http_server_library());
+    version(L, "wslay", websocket_frames_library());
     version(L, "SQLite", store_library());
     version(L, "cJSON", cJSON_Version());
     version(L, "OpenSSL", hash_library());

@@ -34,10 +34,22 @@ void hash_hmac_sha256_hex(const void *key, size_t key_len, const void *data, siz
     to_hex(digest, n, out);
 }
 
+void hash_sha1(const void *data, size_t len, unsigned char out[20])
+{
+    unsigned n = 0;
+    require(EVP_Digest(data, len, out, &n, EVP_sha1(), NULL) == 1 && n == 20);
+}
+
+void hash_random(void *out, size_t bytes)
+{
+    require(bytes <= INT_MAX && RAND_bytes(out, (int)bytes) == 1);
+}
+
 void hash_random_hex(size_t bytes, char *out)
 {
     unsigned char b[64];
-    require(bytes <= sizeof b && RAND_bytes(b, (int)bytes) == 1);
+    require(bytes <= sizeof b);
+    hash_random(b, bytes);
     to_hex(b, bytes, out);
 }
 

@@ -8,7 +8,7 @@ describe('perigee version', function()
     assert.same({ 0, '' }, { result.status, result.err })
     assert.matches('^perigee %d+%.%d+%.%d+\n', result.out)
     for _, name in ipairs { 'Lua', 'libuv', 'libcurl', 'SQLite', 'libmicrohttpd', 'cJSON',
-      'libyaml', 'OpenSSL', 'PCRE2' } do
+      'libyaml', 'OpenSSL', 'PCRE2', 'wslay' } do
       assert.matches('\n  ' .. name .. ' +%d+%.%d+', result.out)
     end
   end)

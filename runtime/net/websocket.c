@@ -1,0 +1,522 @@
+#include "net/websocket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/base64.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "net/curl_loop.h"
+#include "net/url.h"
+
+/* Connecting: curl has the socket. Shaking hands, open, closing: we poll it. Over: only closed() is
+ * still to be told. */
+enum state { CONNECTING, SHAKING, OPEN, CLOSING, OVER };
+
+enum { CHUNK = 16384, MAX_HEAD = 16384, MAX_CHUNKS = 64, KEY = 24 /* 16 bytes in base64 */ };
+
+struct poll {
+    uv_poll_t uv; /* outlives the websocket by the turn that closing a handle takes */
+};
+
+struct websocket {
+    struct loop *loop;
+    struct curl_loop *curl;
+    CURL *easy;
+    struct poll *poll; /* NULL while curl has the socket, and once it is gone */
+    uv_timer_t timer;
+    enum state state;
+    bool paused, unread; /* unread: bytes may be there that the socket does not tell of */
+    struct websocket_frames *frames;
+    struct text request, head; /* the handshake's two halves; of ours what is not sent yet */
+    char key[KEY + 1], *where; /* where: what errors may show of the URL, which is not its query */
+    int64_t deadline_ms;       /* of opening or closing */
+    int64_t next_ping_ms, last_pong_ms, last_peer_ping_ms; /* the last: 0 before there was one */
+    int64_t close_timeout_ms, ping_ms, pong_timeout_ms, peer_ping_timeout_ms;
+    char curl_error[CURL_ERROR_SIZE];
+    struct err err; /* the first thing that went wrong; code 0: nothing has */
+    struct websocket_events events;
+    void *ud;
+};
+
+static int64_t now_ms(void) { return clock_monotonic_ns() / 1000000; }
+
+/* -- the end -- */
+
+static void free_poll(uv_handle_t *h) { free(h); }
+
+static void release(struct websocket *ws)
+{
+    if (ws->poll != NULL) uv_close((uv_handle_t *)&ws->poll->uv, free_poll);
+    ws->poll = NULL;
+    if (ws->easy != NULL) { /* which closes the connection, too */
+        curl_multi_remove_handle(curl_loop_multi(ws->curl), ws->easy);
+        curl_easy_cleanup(ws->easy);
+    }
+    ws->easy = NULL;
+}
+
+static void free_websocket(uv_handle_t *timer)
+{
+    struct websocket *ws = timer->data;
+    websocket_frames_free(ws->frames);
+    text_free(&ws->head);
+    text_free(&ws->request);
+    free(ws->where);
+    free(ws);
+}
+
+static void dispose(struct websocket *ws)
+{
+    release(ws);
+    curl_loop_close(ws->curl);
+    uv_close((uv_handle_t *)&ws->timer, free_websocket);
+}
+
+static void on_timer(uv_timer_t *t);
+
+/* Wakes us when something falls due: at once where it is over, or more may be read. */
+static void arm(struct websocket *ws)
+{
+    int64_t due = ws->deadline_ms;
+    if (ws->state == OPEN) due = ws->next_ping_ms;
+    if (ws->state == OVER || ws->unread) due = 0;
+    int64_t wait = due - now_ms();
+    uv_update_time(loop_uv(ws->loop));
+    uv_timer_start(&ws->timer, on_timer, wait > 0 ? (uint64_t)wait : 0, 0);
+}
+
+/* It ends here; the events hear of it from the timer. */
+static void finish(struct websocket *ws)
+{
+    if (ws->state == OVER) return;
+    ws->state = OVER;
+    release(ws);
+    arm(ws);
+}
+
+static void fail(struct websocket *ws, int code, const char *words)
+{
+    if (ws->state != OVER && ws->err.code == 0) err_set(&ws->err, code, "%s: %s", ws->where, words);
+    finish(ws);
+}
+
+static void fail_by_curl(struct websocket *ws, CURLcode rc)
+{
+    fail(ws, curl_loop_errno(rc), ws->curl_error[0] ? ws->curl_error : curl_easy_strerror(rc));
+}
+
+/* A close is queued: it is sent, and the peer's own is waited for a while. */
+static void begin_closing(struct websocket *ws)
+{
+    if (ws->state != OPEN) return;
+    ws->state = CLOSING;
+    ws->deadline_ms = now_ms() + ws->close_timeout_ms;
+    arm(ws);
+}
+
+/* -- bytes out -- */
+
+static const char *pending(const struct websocket *ws, size_t *n)
+{
+    if (ws->state != SHAKING) return websocket_frames_pending(ws->frames, n);
+    *n = ws->request.len;
+    return ws->request.data;
+}
+
+static void sent(struct websocket *ws, size_t n)
+{
+    if (ws->state != SHAKING) {
+        websocket_frames_sent(ws->frames, n);
+        return;
+    }
+    ws->request.len -= n;
+    memmove(ws->request.data, ws->request.data + n, ws->request.len + 1);
+}
+
+static void on_socket(uv_poll_t *poll, int status, int events);
+
+static void flush(struct websocket *ws)
+{
+    size_t n = 0, k = 0;
+    const char *data;
+    if (ws->poll == NULL) return;
+    while (data = pending(ws, &n), n > 0) {
+        CURLcode rc = curl_easy_send(ws->easy, data, n, &k);
+        if (rc == CURLE_AGAIN) break;
+        if (rc != CURLE_OK) {
+            fail_by_curl(ws, rc);
+            return;
+        }
+        sent(ws, k);
+    }
+    if (ws->state == CLOSING && n == 0 && websocket_frames_close_received(ws->frames) != 0) {
+        finish(ws);
+        return;
+    }
+    int events = (ws->paused ? 0 : UV_READABLE) | (n > 0 ? UV_WRITABLE : 0);
+    uv_poll_stop(&ws->poll->uv);
+    if (events != 0 && uv_poll_start(&ws->poll->uv, events, on_socket) < 0)
+        fail(ws, -EIO, "the socket cannot be watched");
+}
+
+/* -- bytes in -- */
+
+static void on_frame(void *ud, enum websocket_kind kind, const char *data, size_t len)
+{
+    struct websocket *ws = ud;
+    if (kind == WEBSOCKET_PONG) ws->last_pong_ms = now_ms();
+    if (kind == WEBSOCKET_PING) ws->last_peer_ping_ms = now_ms();
+    ws->events.received(ws->ud, kind, data, len);
+}
+
+static void take_frames(struct websocket *ws, const char *bytes, size_t n)
+{
+    struct err e = {0};
+    if (websocket_frames_take(ws->frames, bytes, n, &e) < 0 && ws->err.code == 0)
+        err_set(&ws->err, e.code, "%s sent %s", ws->where, e.text);
+    if (websocket_frames_close_sent(ws->frames)) begin_closing(ws);
+}
+
+/* -- the handshake -- */
+
+static void make_request(struct websocket *ws, const struct url *u)
+{
+    unsigned char random[16];
+    bool is_default = u->port == (strcmp(u->scheme, "https") == 0 ? 443 : 80);
+    bool v6 = strchr(u->host, ':') != NULL;
+    hash_random(random, sizeof random);
+    base64_encode(random, sizeof random, ws->key);
+    text_addf(&ws->request, "GET %s%s%s HTTP/1.1\r\nHost: %s%s%s", u->path, u->query ? "?" : "",
+              u->query ? u->query : "", v6 ? "[" : "", u->host, v6 ? "]" : "");
+    if (!is_default) text_addf(&ws->request, ":%d", u->port);
+    text_addf(&ws->request,
+              "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+              "Sec-WebSocket-Key: %s\r\nUser-Agent: perigee/" PERIGEE_VERSION "\r\n\r\n",
+              ws->key);
+    require(!ws->request.failed);
+}
+
+/* The value of the header in the head's lines, its length in *len; NULL where it is not there. */
+static const char *header(const struct websocket *ws, const char *name, size_t *len)
+{
+    size_t n = strlen(name);
+    const char *line = ws->head.data;
+    while ((line = strstr(line, "\r\n")) != NULL && line[2] != '\r') {
+        line += 2;
+        if (strncasecmp(line, name, n) != 0 || line[n] != ':') continue;
+        const char *value = line + n + 1, *end = strstr(value, "\r\n");
+        while (*value == ' ' || *value == '\t') value++;
+        while (end > value && (end[-1] == ' ' || end[-1] == '\t')) end--;
+        *len = (size_t)(end - value);
+        return value;
+    }
+    return NULL;
+}
+
+/* Whether the header is a list, by commas, that has the word. */
+static bool has_word(const struct websocket *ws, const char *name, const char *word)
+{
+    size_t len, n = strlen(word);
+    const char *value = header(ws, name, &len);
+    for (size_t i = 0; value != NULL && i + n <= len; i++) {
+        bool begins = i == 0 || strchr(", \t", value[i - 1]) != NULL;
+        bool ends = i + n == len || strchr(", \t", value[i + n]) != NULL;
+        if (begins && ends && strncasecmp(value + i, word, n) == 0) return true;
+    }
+    return false;
+}
+
+static bool accepts_key(const struct websocket *ws)
+{
+    char text[KEY + 37], expected[28];
+    unsigned char digest[20];
+    size_t len;
+    const char *value = header(ws, "Sec-WebSocket-Accept", &len);
+    snprintf(text, sizeof text, "%s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", ws->key);
+    hash_sha1(text, strlen(text), digest);
+    base64_encode(digest, sizeof digest, expected);
+    return value != NULL && len == sizeof expected && memcmp(value, expected, len) == 0;
+}
+
+/* What is wrong with the server's answer, or NULL. */
+static const char *refusal(const struct websocket *ws, char words[64])
+{
+    size_t len;
+    int status = 0;
+    if (sscanf(ws->head.data, "HTTP/1.%*1d %3d", &status) != 1) return "no HTTP answer";
+    if (status != 101) {
+        snprintf(words, 64, "the server answered %d instead of 101", status);
+        return words;
+    }
+    if (!has_word(ws, "Upgrade", "websocket") || !has_word(ws, "Connection", "upgrade"))
+        return "the server does not upgrade to a WebSocket";
+    if (!accepts_key(ws)) return "the server's Sec-WebSocket-Accept is wrong";
+    if (header(ws, "Sec-WebSocket-Extensions", &len) || header(ws, "Sec-WebSocket-Protocol", &len))
+        return "the server chose what was not offered";
+    return NULL;
+}
+
+static void opened(struct websocket *ws)
+{
+    ws->state = OPEN;
+    ws->last_pong_ms = now_ms();
+    ws->next_ping_ms = now_ms() + ws->ping_ms;
+    arm(ws);
+    ws->events.opened(ws->ud);
+}
+
+static void take_head(struct websocket *ws, const char *bytes, size_t n)
+{
+    char words[64];
+    text_add(&ws->head, bytes, n);
+    if (ws->head.failed) {
+        fail(ws, -ENOMEM, "not enough memory");
+        return;
+    }
+    const char *end = strstr(ws->head.data, "\r\n\r\n");
+    size_t len = end != NULL ? (size_t)(end - ws->head.data) + 4 : ws->head.len;
+    if (len > MAX_HEAD || memchr(ws->head.data, '\0', len) != NULL) {
+        fail(ws, -EBADMSG, "the head of the answer is not valid");
+        return;
+    }
+    if (end == NULL) return;
+    const char *wrong = refusal(ws, words);
+    if (wrong != NULL) {
+        fail(ws, -EBADMSG, wrong);
+        return;
+    }
+    opened(ws);
+    if (ws->head.len > len) take_frames(ws, ws->head.data + len, ws->head.len - len);
+    text_free(&ws->head);
+}
+
+/* -- the socket -- */
+
+static void ended_by_peer(struct websocket *ws)
+{
+    if (ws->state == SHAKING)
+        fail(ws, -ECONNRESET, "the connection ended before it was open");
+    else if (ws->state == OPEN)
+        fail(ws, -ECONNRESET, "the connection ended without a close");
+    else
+        finish(ws);
+}
+
+/* TLS may hold bytes that the socket no longer shows: all there is is read, and of a peer that
+ * never pauses some, with the rest left to the next turn. */
+static void read_all(struct websocket *ws)
+{
+    ws->unread = false;
+    for (int i = 0; i < MAX_CHUNKS; i++) {
+        char chunk[CHUNK];
+        size_t n = 0;
+        if (ws->poll == NULL || ws->paused) return;
+        CURLcode rc = curl_easy_recv(ws->easy, chunk, sizeof chunk, &n);
+        if (rc == CURLE_AGAIN) return;
+        if (rc != CURLE_OK && ws->state != CLOSING)
+            fail_by_curl(ws, rc);
+        else if (rc != CURLE_OK || n == 0)
+            ended_by_peer(ws);
+        else if (ws->state == SHAKING)
+            take_head(ws, chunk, n);
+        else
+            take_frames(ws, chunk, n);
+    }
+    ws->unread = true;
+    arm(ws);
+}
+
+static void on_socket(uv_poll_t *poll, int status, int events)
+{
+    struct websocket *ws = poll->data;
+    if (status < 0 || (events & UV_READABLE)) read_all(ws);
+    flush(ws);
+}
+
+/* curl has connected: from here on the socket is ours to watch, and curl's to read and write. */
+static void on_connected(void *ud, CURL *easy, CURLcode rc)
+{
+    struct websocket *ws = ud;
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    if (rc == CURLE_OK) rc = curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
+    if (rc != CURLE_OK || fd == CURL_SOCKET_BAD) {
+        fail_by_curl(ws, rc != CURLE_OK ? rc : CURLE_COULDNT_CONNECT);
+        return;
+    }
+    ws->poll = xcalloc(1, sizeof *ws->poll);
+    ws->poll->uv.data = ws;
+    if (uv_poll_init(loop_uv(ws->loop), &ws->poll->uv, fd) < 0) {
+        free(ws->poll);
+        ws->poll = NULL;
+        fail(ws, -EIO, "the socket cannot be watched");
+        return;
+    }
+    ws->state = SHAKING;
+    flush(ws);
+}
+
+/* -- time -- */
+
+static void keep_alive(struct websocket *ws, int64_t now)
+{
+    char words[80];
+    if (now - ws->last_pong_ms >= ws->pong_timeout_ms) {
+        snprintf(words, sizeof words, "no pong for %g s", (double)ws->pong_timeout_ms / 1000);
+        fail(ws, -ETIMEDOUT, words);
+    } else if (ws->peer_ping_timeout_ms > 0 && ws->last_peer_ping_ms > 0 &&
+               now - ws->last_peer_ping_ms >= ws->peer_ping_timeout_ms) {
+        snprintf(words, sizeof words, "no ping for %g s", (double)ws->peer_ping_timeout_ms / 1000);
+        fail(ws, -ETIMEDOUT, words);
+    } else if (now >= ws->next_ping_ms) {
+        websocket_frames_send(ws->frames, WEBSOCKET_PING, "perigee", strlen("perigee"));
+        ws->next_ping_ms = now + ws->ping_ms;
+    }
+}
+
+static void tell_end(struct websocket *ws)
+{
+    struct websocket_events events = ws->events;
+    void *ud = ws->ud;
+    struct err e = ws->err;
+    int code = websocket_frames_close_received(ws->frames);
+    dispose(ws);
+    events.closed(ud, e.code, code, &e);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct websocket *ws = t->data;
+    int64_t now = now_ms();
+    if (ws->state == OVER) {
+        tell_end(ws);
+        return;
+    }
+    if (ws->unread) read_all(ws);
+    if (ws->state == OPEN)
+        keep_alive(ws, now);
+    else if (ws->state == CLOSING && now >= ws->deadline_ms)
+        finish(ws);
+    else if (ws->state < OPEN && now >= ws->deadline_ms)
+        fail(ws, -ETIMEDOUT, "it did not open in time");
+    flush(ws);
+    arm(ws);
+}
+
+/* -- the outside -- */
+
+static int prepare(struct websocket *ws, const struct websocket_options *o, const char *url)
+{
+    CURL *easy = ws->easy = curl_easy_init();
+    if (easy == NULL || curl_easy_setopt(easy, CURLOPT_URL, url) != CURLE_OK) return -ENOMEM;
+    curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, ws->curl_error);
+    if (o->ca_file != NULL) curl_easy_setopt(easy, CURLOPT_CAINFO, o->ca_file);
+    return curl_multi_add_handle(curl_loop_multi(ws->curl), easy) == CURLM_OK ? 0 : -ENOMEM;
+}
+
+static void set_times(struct websocket *ws, const struct websocket_options *o)
+{
+    ws->deadline_ms = now_ms() + o->open_timeout_ms;
+    ws->close_timeout_ms = o->close_timeout_ms;
+    ws->ping_ms = o->ping_ms;
+    ws->pong_timeout_ms = o->pong_timeout_ms;
+    ws->peer_ping_timeout_ms = o->peer_ping_timeout_ms;
+}
+
+/* As http or https, which is what curl and url.h know. */
+static int parse(struct url *u, struct text *url, const char *text, struct err *e)
+{
+    *u = (struct url){0};
+    if (strncasecmp(text, "ws://", 5) != 0 && strncasecmp(text, "wss://", 6) != 0)
+        return err_set(e, -EINVAL, "no ws:// or wss:// URL");
+    text_addf(url, "http%s", text + 2);
+    if (url->failed) return err_set(e, -ENOMEM, "not enough memory");
+    int rc = url_parse(u, url->data, e);
+    if (rc == 0 && u->has_user) return err_set(e, -EINVAL, "a password in the URL");
+    return rc;
+}
+
+static int start(struct websocket *ws, const struct websocket_options *o, const struct url *u,
+                 const char *url)
+{
+    struct text where = {0};
+    text_addf(&where, "ws%s://%s:%d%s", strcmp(u->scheme, "https") == 0 ? "s" : "", u->host,
+              u->port, u->path);
+    require(!where.failed);
+    ws->where = where.data;
+    make_request(ws, u);
+    int rc = websocket_frames_open(&ws->frames, o->max_message, on_frame, ws);
+    return rc < 0 ? rc : prepare(ws, o, url);
+}
+
+int websocket_open(struct websocket **out, struct loop *l, const struct websocket_options *o,
+                   const struct websocket_events *events, void *ud, struct err *e)
+{
+    struct url u;
+    struct text url = {0};
+    struct websocket *ws = NULL;
+    int rc = parse(&u, &url, o->url, e);
+    if (rc < 0) goto end;
+    ws = xcalloc(1, sizeof *ws);
+    ws->loop = l;
+    ws->events = *events;
+    ws->ud = ud;
+    rc = curl_loop_open(&ws->curl, l, on_connected, ws);
+    if (rc < 0) {
+        free(ws);
+        err_sys(e, rc, "cannot connect");
+        goto end;
+    }
+    uv_timer_init(loop_uv(l), &ws->timer);
+    ws->timer.data = ws;
+    set_times(ws, o);
+    rc = start(ws, o, &u, url.data);
+    if (rc < 0) {
+        dispose(ws);
+        err_sys(e, rc, "cannot connect");
+        goto end;
+    }
+    arm(ws);
+    *out = ws;
+end:
+    url_free(&u);
+    text_free(&url);
+    return rc;
+}
+
+int websocket_send(struct websocket *ws, const char *data, size_t len)
+{
+    if (ws->state != OPEN) return -ENOTCONN;
+    int rc = websocket_frames_send(ws->frames, WEBSOCKET_TEXT, data, len);
+    flush(ws);
+    return rc;
+}
+
+void websocket_pause(struct websocket *ws, bool paused)
+{
+    if (ws->paused == paused) return;
+    ws->paused = paused;
+    ws->unread = !paused;
+    flush(ws);
+    arm(ws);
+}
+
+void websocket_close(struct websocket *ws)
+{
+    if (ws->state < OPEN) finish(ws);
+    if (ws->state != OPEN) return;
+    websocket_frames_close(ws->frames, WEBSOCKET_NORMAL);
+    begin_closing(ws);
+    flush(ws);
+}
+
+void websocket_abandon(struct websocket *ws) { dispose(ws); }
