@@ -20,6 +20,7 @@ local SIMPLE = {
   time = is_time,
   intstr = function(v) return type(v) == 'string' or math.type(v) == 'integer' end,
   any = function() return true end,
+  obj = function(v) return type(v) == 'table' and not patch.is_list(v) end,
   map = function(v)
     if type(v) ~= 'table' or patch.is_list(v) then return false end
     for _, item in pairs(v) do

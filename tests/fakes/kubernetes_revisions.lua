@@ -23,7 +23,8 @@ end
 local function template_of(revision) return revision.data.spec.template end
 
 local function create_revision(store, owner, number)
-  local hash = pods.hash_of(owner.spec.template)
+  -- The kind counts, for a StatefulSet and a DaemonSet of one name may have one template.
+  local hash = pods.hash_of { kind = owner.kind, template = owner.spec.template }
   local labels = patch.clone(owner.spec.template.metadata and owner.spec.template.metadata.labels
     or {})
   labels[owner.kind == 'DaemonSet' and HASH or 'controller.kubernetes.io/hash'] = hash

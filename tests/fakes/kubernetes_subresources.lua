@@ -149,7 +149,8 @@ end
 
 local function evict(call)
   local eviction, pod = body(call), existing(call)
-  if eviction.kind ~= 'Eviction' or eviction.apiVersion ~= 'policy/v1' then
+  if (eviction.kind or 'Eviction') ~= 'Eviction'
+    or (eviction.apiVersion or 'policy/v1') ~= 'policy/v1' then
     status.bad_request 'the body is no Eviction of policy/v1'
   end
   local name = (eviction.metadata or {}).name

@@ -59,12 +59,12 @@ end
 -- -- fields ---------------------------------------------------------------------------------------
 
 -- A word is name:type, with "!" where it must be there. Types are str, int, bool, map (of texts),
--- time, intstr, any, the name of another type, []type for a list that is replaced whole, and
--- []type/key for one whose items are merged by that key.
+-- time, intstr, obj (any object), any, the name of another type, []type for a list that is
+-- replaced whole, and []type/key for one whose items are merged by that key.
 local FIELDS = {
   ObjectMeta = [[annotations:map creationTimestamp:time deletionGracePeriodSeconds:int
     deletionTimestamp:time finalizers:[]str generateName:str generation:int labels:map
-    managedFields:[]any name:str namespace:str ownerReferences:[]OwnerReference/uid
+    managedFields:[]obj name:str namespace:str ownerReferences:[]OwnerReference/uid
     resourceVersion:str selfLink:str uid:str]],
   OwnerReference = [[apiVersion!:str blockOwnerDeletion:bool controller:bool kind!:str name!:str
     uid!:str]],
@@ -75,46 +75,50 @@ local FIELDS = {
   Namespace = 'spec:any status:any',
   Node = 'spec:NodeSpec status:NodeStatus',
   NodeSpec = [[externalID:str podCIDR:str podCIDRs:[]str providerID:str taints:[]Taint
-    unschedulable:bool configSource:any]],
+    unschedulable:bool configSource:obj]],
   Taint = 'effect!:str key!:str timeAdded:time value:str',
-  NodeStatus = [[addresses:[]any/type allocatable:map capacity:map conditions:[]Condition/type
-    config:any daemonEndpoints:any features:any images:[]any nodeInfo:any phase:str
-    runtimeHandlers:[]any volumesAttached:[]any volumesInUse:[]str]],
+  NodeStatus = [[addresses:[]obj/type allocatable:map capacity:map conditions:[]Condition/type
+    config:obj daemonEndpoints:obj features:obj images:[]obj nodeInfo:any phase:str
+    runtimeHandlers:[]obj volumesAttached:[]obj volumesInUse:[]str]],
   Pod = 'spec:PodSpec status:PodStatus',
-  PodSpec = [[activeDeadlineSeconds:int affinity:any automountServiceAccountToken:bool
-    containers!:[]Container/name dnsConfig:any dnsPolicy:str enableServiceLinks:bool
-    ephemeralContainers:[]Container/name hostAliases:[]any/ip hostIPC:bool hostNetwork:bool
-    hostPID:bool hostUsers:bool hostname:str imagePullSecrets:[]any/name
-    initContainers:[]Container/name nodeName:str nodeSelector:map os:any overhead:map
-    preemptionPolicy:str priority:int priorityClassName:str readinessGates:[]any
-    resourceClaims:[]any/name resources:any restartPolicy:str runtimeClassName:str
-    schedulerName:str schedulingGates:[]any/name securityContext:any serviceAccount:str
+  PodSpec = [[activeDeadlineSeconds:int affinity:obj automountServiceAccountToken:bool
+    containers!:[]Container/name dnsConfig:obj dnsPolicy:str enableServiceLinks:bool
+    ephemeralContainers:[]Container/name hostAliases:[]obj/ip hostIPC:bool hostNetwork:bool
+    hostPID:bool hostUsers:bool hostname:str imagePullSecrets:[]obj/name
+    initContainers:[]Container/name nodeName:str nodeSelector:map os:obj overhead:map
+    preemptionPolicy:str priority:int priorityClassName:str readinessGates:[]obj
+    resourceClaims:[]obj/name resources:obj restartPolicy:str runtimeClassName:str
+    schedulerName:str schedulingGates:[]obj/name securityContext:obj serviceAccount:str
     serviceAccountName:str setHostnameAsFQDN:bool shareProcessNamespace:bool subdomain:str
-    terminationGracePeriodSeconds:int tolerations:[]any
-    topologySpreadConstraints:[]any/topologyKey volumes:[]any/name]],
-  Container = [[args:[]str command:[]str env:[]EnvVar/name envFrom:[]any image:str
-    imagePullPolicy:str lifecycle:any livenessProbe:any name!:str
-    ports:[]ContainerPort/containerPort readinessProbe:any resizePolicy:[]any resources:any
-    restartPolicy:str securityContext:any startupProbe:any stdin:bool stdinOnce:bool
+    terminationGracePeriodSeconds:int tolerations:[]obj
+    topologySpreadConstraints:[]obj/topologyKey volumes:[]Volume/name]],
+  Container = [[args:[]str command:[]str env:[]EnvVar/name envFrom:[]obj image:str
+    imagePullPolicy:str lifecycle:obj livenessProbe:obj name!:str
+    ports:[]ContainerPort/containerPort readinessProbe:obj resizePolicy:[]obj resources:obj
+    restartPolicy:str securityContext:obj startupProbe:obj stdin:bool stdinOnce:bool
     targetContainerName:str terminationMessagePath:str terminationMessagePolicy:str tty:bool
-    volumeDevices:[]any/devicePath volumeMounts:[]VolumeMount/mountPath workingDir:str]],
-  EnvVar = 'name!:str value:str valueFrom:any',
+    volumeDevices:[]obj/devicePath volumeMounts:[]VolumeMount/mountPath workingDir:str]],
+  Volume = [[name!:str awsElasticBlockStore:obj azureDisk:obj azureFile:obj cephfs:obj
+    configMap:obj csi:obj downwardAPI:obj emptyDir:obj ephemeral:obj fc:obj flexVolume:obj
+    gcePersistentDisk:obj glusterfs:obj hostPath:obj image:obj iscsi:obj nfs:obj
+    persistentVolumeClaim:obj projected:obj rbd:obj secret:obj]],
+  EnvVar = 'name!:str value:str valueFrom:obj',
   ContainerPort = 'containerPort!:int hostIP:str hostPort:int name:str protocol:str',
   VolumeMount = [[mountPath!:str mountPropagation:str name!:str readOnly:bool
     recursiveReadOnly:str subPath:str subPathExpr:str]],
-  PodStatus = [[conditions:[]Condition/type containerStatuses:[]any
-    ephemeralContainerStatuses:[]any hostIP:str hostIPs:[]any/ip initContainerStatuses:[]any
-    message:str nominatedNodeName:str phase:str podIP:str podIPs:[]any/ip qosClass:str reason:str
-    resize:str resourceClaimStatuses:[]any/name startTime:time]],
+  PodStatus = [[conditions:[]Condition/type containerStatuses:[]obj
+    ephemeralContainerStatuses:[]obj hostIP:str hostIPs:[]obj/ip initContainerStatuses:[]obj
+    message:str nominatedNodeName:str phase:str podIP:str podIPs:[]obj/ip qosClass:str reason:str
+    resize:str resourceClaimStatuses:[]obj/name startTime:time]],
   PodTemplateSpec = 'metadata:ObjectMeta spec:PodSpec',
-  Event = [[action:str count:int eventTime:time firstTimestamp:time involvedObject!:any
-    lastTimestamp:time message:str reason:str related:any reportingComponent:str
-    reportingInstance:str series:any source:any type:str]],
+  Event = [[action:str count:int eventTime:time firstTimestamp:time involvedObject!:obj
+    lastTimestamp:time message:str reason:str related:obj reportingComponent:str
+    reportingInstance:str series:obj source:obj type:str]],
   ConfigMap = 'binaryData:map data:map immutable:bool',
   Secret = 'data:map immutable:bool stringData:map type:str',
   Service = 'spec:any status:any',
-  ServiceAccount = [[automountServiceAccountToken:bool imagePullSecrets:[]any/name
-    secrets:[]any/name]],
+  ServiceAccount = [[automountServiceAccountToken:bool imagePullSecrets:[]obj/name
+    secrets:[]obj/name]],
   Deployment = 'spec:DeploymentSpec status:DeploymentStatus',
   DeploymentSpec = [[minReadySeconds:int paused:bool progressDeadlineSeconds:int replicas:int
     revisionHistoryLimit:int selector!:LabelSelector strategy:UpdateStrategy
@@ -130,10 +134,10 @@ local FIELDS = {
   ReplicaSetStatus = [[availableReplicas:int conditions:[]Condition/type
     fullyLabeledReplicas:int observedGeneration:int readyReplicas:int replicas:int]],
   StatefulSet = 'spec:StatefulSetSpec status:StatefulSetStatus',
-  StatefulSetSpec = [[minReadySeconds:int ordinals:any persistentVolumeClaimRetentionPolicy:any
+  StatefulSetSpec = [[minReadySeconds:int ordinals:obj persistentVolumeClaimRetentionPolicy:obj
     podManagementPolicy:str replicas:int revisionHistoryLimit:int selector!:LabelSelector
     serviceName:str template!:PodTemplateSpec updateStrategy:UpdateStrategy
-    volumeClaimTemplates:[]any]],
+    volumeClaimTemplates:[]obj]],
   StatefulSetStatus = [[availableReplicas:int collisionCount:int conditions:[]Condition/type
     currentReplicas:int currentRevision:str observedGeneration:int readyReplicas:int replicas:int
     updateRevision:str updatedReplicas:int]],
@@ -145,20 +149,20 @@ local FIELDS = {
     numberUnavailable:int observedGeneration:int updatedNumberScheduled:int]],
   ControllerRevision = 'data:any revision!:int',
   HorizontalPodAutoscaler = 'spec:HorizontalPodAutoscalerSpec status:any',
-  HorizontalPodAutoscalerSpec = [[behavior:any maxReplicas!:int metrics:[]any minReplicas:int
-    scaleTargetRef!:any]],
+  HorizontalPodAutoscalerSpec = [[behavior:obj maxReplicas!:int metrics:[]obj minReplicas:int
+    scaleTargetRef!:obj]],
   PodDisruptionBudget = 'spec:PodDisruptionBudgetSpec status:PodDisruptionBudgetStatus',
   PodDisruptionBudgetSpec = [[maxUnavailable:intstr minAvailable:intstr selector:LabelSelector
     unhealthyPodEvictionPolicy:str]],
   PodDisruptionBudgetStatus = [[conditions:[]Condition/type currentHealthy:int desiredHealthy:int
-    disruptedPods:any disruptionsAllowed:int expectedPods:int observedGeneration:int]],
+    disruptedPods:obj disruptionsAllowed:int expectedPods:int observedGeneration:int]],
   Lease = 'spec:LeaseSpec',
   LeaseSpec = [[acquireTime:time holderIdentity:str leaseDurationSeconds:int
     leaseTransitions:int preferredHolder:str renewTime:time strategy:str]],
-  Role = 'rules:[]any',
-  ClusterRole = 'rules:[]any aggregationRule:any',
-  RoleBinding = 'subjects:[]any roleRef!:any',
-  ClusterRoleBinding = 'subjects:[]any roleRef!:any',
+  Role = 'rules:[]obj',
+  ClusterRole = 'rules:[]obj aggregationRule:obj',
+  RoleBinding = 'subjects:[]obj roleRef!:obj',
+  ClusterRoleBinding = 'subjects:[]obj roleRef!:obj',
   Scale = 'spec:ScaleSpec status:ScaleStatus',
   ScaleSpec = 'replicas:int',
   ScaleStatus = 'replicas:int selector:str',
