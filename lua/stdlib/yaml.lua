@@ -1,4 +1,23 @@
 --- YAML: yaml.decode(text [, as_text]) -> value, places, next | nil, { message, line, column }. The
 --- first document counts; next is where a second begins. places[table][key] is { line, column }.
 --- With as_text plain scalars such as 1.10 or true stay the texts that are written.
-return require 'perigee.yaml'
+local core = require 'perigee.yaml'
+
+local yaml = { decode = core.decode }
+
+--- Where a path leads in a document: the place of its last key, or of the nearest one above it.
+---@param root any
+---@param places table                  as decode() gives them
+---@param path (string|integer)[]
+---@return integer[] place              { line, column }
+function yaml.place(root, places, path)
+  local at, found = root, nil
+  for _, step in ipairs(path) do
+    local known = type(at) == 'table' and places[at] and places[at][step]
+    if not known then break end
+    found, at = known, at[step]
+  end
+  return found or { 1, 1 }
+end
+
+return yaml

@@ -4,6 +4,7 @@ local check = require 'check'
 local forecast = require 'rules.forecast'
 local hash = require 'perigee.hash'
 local json = require 'perigee.json'
+local levels = require 'rules.levels'
 local plan = require 'engine.plan'
 local prediction = require 'rules.prediction'
 local template = require 'template'
@@ -17,8 +18,6 @@ local LABEL = '^[%a_][%w_]*$'
 
 local MAX_SAMPLES = 100000 -- of a history
 local MAX_REASON = 1000    -- bytes: one is kept for each series
-
-schema.TRUST = { 'auto', 'human_approve', 'recommend', 'manual_only' } -- by power, from the most
 
 -- -- values that several declarations have --------------------------------------------------------
 
@@ -338,7 +337,7 @@ local function playbook(declaration, ctx)
   local body = declaration.body
   local def, problems = check.apply(body, {
     when = triggers.rule(ctx),
-    trust = check.one_of('manual_only', schema.TRUST),
+    trust = check.one_of('manual_only', levels.NAMES),
     cooldown = check.duration '0',
     limit = limit_rule(),
     approval_expires = check.duration('15m', { min = 1 }),

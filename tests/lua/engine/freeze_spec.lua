@@ -67,6 +67,63 @@ describe('a freeze window', function()
     end
   end)
 
+  it('goes by the clock on the wall where that is put forward or back', function()
+    local w = window { days = { 'sun' }, start = '02:30', ['end'] = '03:30',
+      timezone = 'Europe/Berlin' }
+    local cases = { -- 29 March 2026: 02:00 becomes 03:00; 25 October 2026: 03:00 becomes 02:00
+      { '2026-03-29T00:59:59Z', false }, { '2026-03-29T01:00:00Z', true },
+      { '2026-03-29T01:29:59Z', true }, { '2026-03-29T01:30:00Z', false },
+      { '2026-10-25T00:29:59Z', false }, { '2026-10-25T00:30:00Z', true }, -- 02:30, summer
+      { '2026-10-25T01:00:00Z', false }, { '2026-10-25T01:29:59Z', false }, -- 02:00, winter
+      { '2026-10-25T01:30:00Z', true }, { '2026-10-25T02:29:59Z', true },
+      { '2026-10-25T02:30:00Z', false },
+    }
+    for _, c in ipairs(cases) do assert.equal(c[2], freeze.covers(w, at(c[1])), c[1]) end
+  end)
+
+  it('over midnight has its hours also where the night has one more or less', function()
+    local w = window { days = { 'sat' }, start = '22:00', ['end'] = '06:00',
+      timezone = 'America/New_York' }
+    local cases = { -- 8 March and 1 November 2026 are Sundays on which New York's clocks change
+      { '2026-03-08T02:59:59Z', false }, { '2026-03-08T03:00:00Z', true },
+      { '2026-03-08T09:59:59Z', true }, { '2026-03-08T10:00:00Z', false },
+      { '2026-11-01T01:59:59Z', false }, { '2026-11-01T02:00:00Z', true },
+      { '2026-11-01T10:59:59Z', true }, { '2026-11-01T11:00:00Z', false },
+    }
+    for _, c in ipairs(cases) do assert.equal(c[2], freeze.covers(w, at(c[1])), c[1]) end
+  end)
+
+  it('by days of the month and months counts from either end', function()
+    local function cases(v, list)
+      v.start, v['end'] = v.start or '00:00', v['end'] or '24:00'
+      local w = window(v)
+      for _, c in ipairs(list) do assert.equal(c[2], freeze.covers(w, at(c[1])), c[1]) end
+    end
+    cases({ days_of_month = { '-3:-1', 1 } }, {
+      { '2026-02-25T23:59:59Z', false }, { '2026-02-26T00:00:00Z', true },
+      { '2026-03-01T23:59:59Z', true }, { '2026-03-02T00:00:00Z', false },
+      { '2024-02-26T12:00:00Z', false }, { '2024-02-27T12:00:00Z', true } })
+    cases({ months = { 'dec' }, days_of_month = { '24:31' }, start = '22:00', ['end'] = '06:00' }, {
+      { '2026-12-31T23:00:00Z', true }, { '2027-01-01T05:59:59Z', true },
+      { '2027-01-01T22:00:00Z', false }, { '2026-12-24T05:00:00Z', false },
+      { '2026-11-24T23:00:00Z', false } })
+    cases({ days = { 'fri' }, days_of_month = { '8:14' } }, { -- the second Friday
+      { '2026-03-06T12:00:00Z', false }, { '2026-03-13T12:00:00Z', true },
+      { '2026-03-14T12:00:00Z', false } })
+    cases({ days_of_month = { 31 } }, { { '2026-04-30T12:00:00Z', false },
+      { '2026-05-31T12:00:00Z', true } })
+  end)
+
+  it('with a scope concerns what is in it', function()
+    local w = window { start = '00:00', ['end'] = '24:00', namespaces = { 'shop', 'pay' },
+      playbooks = { 'a' } }
+    assert.is_true(freeze.concerns(w, 'a', { pay = true, other = true }))
+    assert.is_false(freeze.concerns(w, 'b', { pay = true }))
+    assert.is_false(freeze.concerns(w, 'a', { other = true }))
+    assert.is_false(freeze.concerns(w, 'a', {}))
+    assert.is_true(freeze.concerns(window { start = '00:00', ['end'] = '24:00' }, 'a', {}))
+  end)
+
   it('says what it is', function()
     assert.equal('from 1970-01-01T00:00:00.000Z to 1970-01-01T00:01:00.000Z',
       freeze.text(window { from = '1970-01-01T00:00:00Z', to = '1970-01-01T00:01:00Z' }))
@@ -74,6 +131,9 @@ describe('a freeze window', function()
       ['end'] = '06:30', days = { 'sat', 'sun' }, timezone = 'Europe/Berlin' }))
     assert.equal('daily 00:00-24:00 UTC', freeze.text(window { start = '00:00',
       ['end'] = '24:00' }))
+    assert.equal('dec day 24 days -2:-1 00:00-24:00 UTC (the end of the year)',
+      freeze.text(window { name = 'the end of the year', start = '00:00', ['end'] = '24:00',
+        months = { 'dec' }, days_of_month = { 24, '-2:-1' } }))
   end)
 
   it('must be one of the two kinds, whole', function()
@@ -89,9 +149,16 @@ describe('a freeze window', function()
     assert.equal('expected a table, not "always"', words 'always')
     assert.equal('expected "to" after "from"', words { from = other, to = one })
     assert.equal('expected "to" after "from"', words { from = one, to = one })
-    assert.equal('"days" holds no day; without it, it is every day',
+    assert.equal('"days" is empty; without it, it is every day',
       words { days = {}, start = '09:00', ['end'] = '10:00' })
-    assert.equal('unknown option "untill"; known are days, end, from, start, timezone, to',
+    assert.equal('"namespaces" is empty; without it, it holds for all',
+      words { namespaces = {}, start = '09:00', ['end'] = '10:00' })
+    for _, v in ipairs { 0, 32, '3:1', '-1:1', 'first', 1.5 } do
+      assert.matches('days_of_month[1]: expected a day of the month such as 1',
+        words { days_of_month = { v }, start = '09:00', ['end'] = '10:00' }, 1, true)
+    end
+    assert.equal('unknown option "untill"; known are days, days_of_month, end, '
+      .. 'from, months, name, namespaces, playbooks, start, timezone, to',
       words { from = one, untill = other })
   end)
 
