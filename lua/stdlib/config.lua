@@ -1,23 +1,52 @@
 --- perigee.yaml: every key, its default, and everything that is wrong with a file, by line and
 --- column. docs/configuration.md describes the keys; a spec holds the two together.
 local alertmanager = require 'alertmanager'
+local change_calendar = require 'engine.change_calendar'
 local check = require 'check'
 local file = require 'perigee.file'
 local freeze = require 'engine.freeze'
 local http = require 'http'
 local json_patch = require 'kubernetes.json_patch'
 local kubernetes = require 'kubernetes.config'
+local levels = require 'rules.levels'
 local log = require 'log'
 local prometheus = require 'prometheus'
 local resources = require 'kubernetes.resources'
 local slack = require 'slack'
-local yaml = require 'perigee.yaml'
+local yaml = require 'yaml'
 
 local config = {}
 
 local base_url = { test = http.check_base }
 
 config.ROLES = { 'viewer', 'approver', 'admin', 'alert_sender' }
+
+--- A name, or a pattern in which "*" stands for any text; never all there is.
+local pattern = { test = function(v)
+  if type(v) ~= 'string' or not v:find '^[%w*][%w.*-]*$' or not v:find '%w' then
+    return check.expected('a name, or a pattern such as "team-*"', v)
+  end
+end }
+
+local level = check.one_of(nil, levels.NAMES)
+
+--- A section whose keys have defaults, that hold where it is left out.
+local function section(spec)
+  local rule = check.table_of(spec)
+  rule.default = select(2, rule.test {})
+  return rule
+end
+
+--- So many actions in so long.
+local function actions_within(actions, within)
+  return { actions = check.number(actions, { min = 0, integer = true }),
+    within = check.duration(within, { min = 1 }) }
+end
+
+-- What guardrails.kinds allows where it says nothing: workloads, and what makes them larger or
+-- smaller. Nodes and whatever else belongs to more than one team are for the operator to name.
+local KINDS = { 'Pod', 'ReplicaSet', 'Deployment', 'StatefulSet', 'DaemonSet',
+  'HorizontalPodAutoscaler' }
 
 local SPEC = {
   listen = { default = select(2, http.check_listen '127.0.0.1:9747'), test = http.check_listen },
@@ -44,14 +73,37 @@ local SPEC = {
       slack_user = check.string(),
     }, {}),
   }, { tokens = {} }),
-  guardrails = check.table_of({
+  guardrails = section {
     dry_run = check.boolean(true),
     kill_switch = check.boolean(false),
-    namespaces = check.list_of(check.string(), {}),
+    namespaces = check.list_of(pattern, {}),
+    kinds = check.list_of(pattern, KINDS),
+    names = check.list_of(pattern),
+    trust = section {
+      max = check.one_of('auto', levels.NAMES),
+      playbooks = check.map_of(level, nil, {}),
+      namespaces = check.map_of(level, nil, {}),
+    },
+    limits = section {
+      namespace = section(actions_within(3, '10m')),
+      target = check.table_of(actions_within(6, '1h')),
+      playbook = check.table_of(actions_within(10, '1h')),
+    },
+    breaker = section {
+      failures = check.number(2, { min = 1, integer = true }),
+      within = check.duration('1h', { min = 1 }),
+      cool_off = check.duration('1h', { min = 1 }),
+    },
+    storm = section {
+      incidents = check.number(10, { min = 1, integer = true }),
+      within = check.duration('10m', { min = 1 }),
+    },
     max_actions_per_hour = check.number(10, { min = 0, integer = true }),
     cooldown = check.duration '10m',
     blast_radius = check.number(0.2, { above = 0, max = 1 }),
+    max_unavailable = check.number(nil, { min = 0, integer = true }),
     freeze = check.list_of(freeze.rule, {}),
+    calendar = check.list_of(check.string(), {}),
     http = check.list_of(check.table_of {
       url_prefix = check.required(base_url),
       methods =
@@ -62,45 +114,29 @@ local SPEC = {
       resources = check.required(check.list_of { test = resources.check }),
       paths = check.required(check.list_of { test = json_patch.check }),
     }, {}),
-  }, nil),
-  approvals = check.table_of({
+  },
+  approvals = section_of {
     quorum = check.number(1, { min = 1, max = 100, integer = true }),
     group = check.string(),
     groups = check.map_of(check.list_of(check.string()), '^[%w_.-]+$', {}),
     remind = check.duration '5m',
-  }, nil),
+  },
   log = check.table_of({
     level = check.one_of('info', { 'debug', 'info', 'warn', 'error' }),
     format = check.one_of('logfmt', { 'logfmt', 'json' }),
   }, { level = 'info', format = 'logfmt' }),
-  limits = check.table_of({
+  limits = section {
     max_body = check.bytes '1Mi',
     max_connections = check.number(200, { min = 1, max = 10000, integer = true }),
     max_series = check.number(2000, { min = 1, integer = true }),
     concurrent_queries = check.number(20, { min = 1, max = 1000, integer = true }),
     rule_cpu = check.number(50, { min = 1, max = 1000, integer = true }),
-  }, nil),
+  },
 }
 
--- A section that is left out has the defaults of its keys.
-for _, section in ipairs { 'guardrails', 'approvals', 'limits' } do
-  local _, defaults = SPEC[section].test({})
-  SPEC[section].default = defaults
-end
 config.SPEC = SPEC
 
 -- -- reading --------------------------------------------------------------------------------------
-
---- Where a path leads in the file: the place of the key, or of the nearest one above it.
-local function place_of(root, places, path)
-  local at, found = root, nil
-  for _, step in ipairs(path) do
-    local known = type(at) == 'table' and places[at] and places[at][step]
-    if not known then break end
-    found, at = known, at[step]
-  end
-  return found or { 1, 1 }
-end
 
 local function folder_of(path) return path:match '^(.*)/[^/]*$' or '.' end
 
@@ -110,7 +146,8 @@ local function resolve(path, folder)
   return folder .. '/' .. path:gsub('^%./', '')
 end
 
-local OF_THE_USER = { external_labels = true, headers = true } -- names that are no keys of ours
+-- Names in these are no keys of ours.
+local OF_THE_USER = { external_labels = true, headers = true, playbooks = true, namespaces = true }
 
 --- Calls f(table, key, path) for every key that names a file, all of which end in _file.
 local function each_file(node, f, path)
@@ -220,12 +257,20 @@ local function rule_files(values, add)
   return files
 end
 
+--- The windows of the change calendar, and its text.
+local function read_calendar(values, folder, add)
+  local paths = {}
+  for i, path in ipairs(values.guardrails.calendar) do paths[i] = resolve(path, folder) end
+  return change_calendar.read(paths,
+    function(i, message) add({ 'guardrails', 'calendar', i }, message) end)
+end
+
 --- Reads a configuration file.
 ---@param path string
 ---@return table? values    with defaults, paths resolved, secrets read, and the rule files as
 ---       `files`; nil when anything is wrong
 ---@return { file: string, line: integer, column: integer, message: string }[] problems
----@return string? text     of the file, for its digest
+---@return string? text     of the file and those of the change calendar, for its digest
 ---@return string[]? files  those that `rules` names, also where something is wrong
 function config.read(path)
   local text, message = file.read(path, 1 << 20)
@@ -242,7 +287,7 @@ function config.parse(path, text)
   end
   local problems = {}
   local function add(field, words)
-    local place = place_of(root, places, field)
+    local place = yaml.place(root, places, field)
     problems[#problems + 1] = { file = path, line = place[1], column = place[2],
       message = check.words { path = field, message = words } }
   end
@@ -273,13 +318,15 @@ function config.parse(path, text)
   end
   check_files(root, folder_of(path), add)
   find_cluster(values, folder_of(path), problems, add)
+  local calendar_text
+  values.calendar, calendar_text = read_calendar(values, folder_of(path), add)
   values.files = rule_files(values, add)
   table.sort(problems, function(a, b)
     if a.line ~= b.line then return a.line < b.line end
     return a.message < b.message
   end)
   values.path = path
-  return #problems == 0 and values or nil, problems, text, values.files
+  return #problems == 0 and values or nil, problems, text .. calendar_text, values.files
 end
 
 --- What the log may tell of a problem.

@@ -218,3 +218,23 @@ create table slack_clicks (
 );
 create index slack_clicks_by_state on slack_clicks (state, due_at);
 create index slack_clicks_by_time on slack_clicks (received_at);
+
+-- migration 8
+-- What was asked and decided about a plan: the trigger, its trust, the gates when it was made, when
+-- it began, and where one of them stopped it.
+create table stories (
+  plan_id text not null,
+  point text not null,                   -- 'trigger', 'trust', 'planning', 'start', 'between'
+  at real not null,
+  data text not null,
+  primary key (plan_id, point)
+) without rowid;
+-- Trust that playbooks have lost and been given back, and their circuit breakers.
+create table trust (
+  playbook text primary key,
+  lost_at real,                          -- null: it has what the configuration allows
+  reason text not null default '',
+  opened_at real,                        -- when the breaker opened last; null: closed
+  restored_at real not null default 0,   -- what failed before counts no more
+  restored_by text
+) without rowid;

@@ -62,8 +62,16 @@ describe('config.read', function()
     assert.same({ level = 'info', format = 'logfmt' }, values.log)
     assert.same({ tokens = {} }, values.auth)
     assert.same({ dry_run = true, kill_switch = false, namespaces = {}, max_actions_per_hour = 10,
-      cooldown = 600, blast_radius = 0.2, freeze = {}, http = {}, kubernetes_patch = {} },
+      kinds = { 'Pod', 'ReplicaSet', 'Deployment', 'StatefulSet', 'DaemonSet',
+        'HorizontalPodAutoscaler' },
+      trust = { max = 'auto', playbooks = {}, namespaces = {} },
+      limits = { namespace = { actions = 3, within = 600 } },
+      breaker = { failures = 2, within = 3600, cool_off = 3600 },
+      storm = { incidents = 10, within = 600 },
+      cooldown = 600, blast_radius = 0.2, freeze = {}, calendar = {}, http = {},
+      kubernetes_patch = {} },
       values.guardrails)
+    assert.same({}, values.calendar)
     assert.same({ max_body = 1 << 20, max_connections = 200, max_series = 2000,
       concurrent_queries = 20, rule_cpu = 50 }, values.limits)
     assert.is_nil(values.alertmanager)
@@ -95,6 +103,23 @@ describe('config.read', function()
     { 'guardrails.dry_run', '{ dry_run: false }', false },
     { 'guardrails.kill_switch', '{ kill_switch: true }', true },
     { 'guardrails.namespaces', '{ namespaces: [shop] }', { 'shop' } },
+    { 'guardrails.namespaces', '{ namespaces: [] }', {} },
+    { 'guardrails.namespaces', '{ namespaces: ["team-*"] }', { 'team-*' } },
+    { 'guardrails.kinds', '{ kinds: [Deployment, Node] }', { 'Deployment', 'Node' } },
+    { 'guardrails.names', '{ names: ["checkout-*", cart] }', { 'checkout-*', 'cart' } },
+    { 'guardrails.max_unavailable', '{ max_unavailable: 0 }', 0 },
+    { 'guardrails.trust', '{ trust: { max: recommend, playbooks: { a: auto, the_file: auto } } }',
+      { max = 'recommend', playbooks = { a = 'auto', the_file = 'auto' }, namespaces = {} } },
+    { 'guardrails.trust.namespaces', '{ trust: { namespaces: { pay: manual_only } } }',
+      { pay = 'manual_only' } },
+    { 'guardrails.limits', '{ limits: { namespace: { actions: 0 }, target: { within: 5m } } }',
+      { namespace = { actions = 0, within = 600 }, target = { actions = 6, within = 300 } } },
+    { 'guardrails.limits.playbook', '{ limits: { playbook: {} } }',
+      { actions = 10, within = 3600 } },
+    { 'guardrails.breaker', '{ breaker: { failures: 1, cool_off: 1d } }',
+      { failures = 1, within = 3600, cool_off = 86400 } },
+    { 'guardrails.storm', '{ storm: { incidents: 3 } }', { incidents = 3, within = 600 } },
+    { 'guardrails.calendar', '{ calendar: [changes.yaml] }', { 'changes.yaml' } },
     { 'guardrails.max_actions_per_hour', '{ max_actions_per_hour: 0 }', 0 },
     { 'guardrails.cooldown', '{ cooldown: 1h }', 3600 },
     { 'guardrails.blast_radius', '{ blast_radius: 1 }', 1 },
@@ -123,6 +148,7 @@ describe('config.read', function()
 
   it('takes every key', function()
     write('token', 'xoxb-of-the-bot')
+    write('changes.yaml', '- { name: a, from: 1970-01-01T00:00:10Z, to: 1970-01-02T00:00:00Z }')
     for _, case in ipairs(KEYS) do
       local path, text, value = table.unpack(case, 1, 3)
       local values = good(('%s: %s'):format(path:match '^[^.]+', text))
@@ -161,6 +187,16 @@ describe('config.read', function()
     { 'guardrails: { dry_run: "false" }',
       'guardrails.dry_run: expected true or false, not "false"' },
     { 'guardrails: { namespaces: shop }', 'guardrails.namespaces: expected a list, not "shop"' },
+    { 'guardrails: { namespaces: ["*"] }', 'guardrails.namespaces[1]: expected a name, or a pattern '
+      .. 'such as "team-*", not "*"' },
+    { 'guardrails: { names: ["a/b"] }', 'guardrails.names[1]: expected a name, or a pattern such '
+      .. 'as "team-*", not "a/b"' },
+    { 'guardrails: { trust: { max: full } }', 'guardrails.trust.max: expected one of auto, '
+      .. 'human_approve, recommend, manual_only, not "full"' },
+    { 'guardrails: { storm: { incidents: 0 } }',
+      'guardrails.storm.incidents: expected a whole number of at least 1, not 0' },
+    { 'guardrails: { breaker: { within: 0s } }',
+      'guardrails.breaker.within: expected at least 1s, not "0s"' },
     { 'guardrails: { max_actions_per_hour: -1 }',
       'guardrails.max_actions_per_hour: expected a whole number of at least 0, not -1' },
     { 'guardrails: { max_actions_per_hour: .inf }',
@@ -217,6 +253,40 @@ describe('config.read', function()
         assert.is_true(tried[section .. '.' .. key], key)
       end
     end
+  end)
+
+  it('reads the change calendar with it, whose every mistake has its place', function()
+    write('freezes.yaml', [[
+- { name: "Black Friday", from: 2026-11-27T00:00:00Z, to: 2026-11-28T00:00:00Z }
+- name: the weekly release
+  days: [tue]
+  start: "14:00"
+  end: "16:00"
+  timezone: Europe/Berlin
+  namespaces: [shop]
+]])
+    write('empty.yaml', '# nothing is planned\n')
+    local values, _, text = read 'guardrails: { calendar: [freezes.yaml, empty.yaml] }'
+    assert.same({ 'Black Friday', 'the weekly release' },
+      { values.calendar[1].name, values.calendar[2].name })
+    assert.same({ 'shop' }, values.calendar[2].namespaces)
+    assert.truthy(text:find('Black Friday', 1, true)) -- when it changes, so does the digest
+    write('wrong.yaml', '- { name: a, from: soon, to: 2026-11-28T00:00:00Z }\n- { start: "14:00" }')
+    write('nameless.yaml', '\n- { start: "14:00", end: "15:00" }')
+    write('broken.yaml', '- {')
+    write('text.yaml', 'no windows')
+    local words = wrong('guardrails:\n  calendar: [wrong.yaml, nameless.yaml, broken.yaml, '
+      .. 'text.yaml, none.yaml]')
+    for i, line in ipairs(words) do words[i] = line:match '^3:%d+: guardrails.calendar(.*)$' end
+    assert.equal(6, #words)
+    table.sort(words)
+    assert.equal('[1]: wrong.yaml:1:14: [1].from: expected a time with its zone, such as '
+      .. '"2026-12-24T18:00:00Z" or "…+01:00", not "soon"', words[1])
+    assert.matches('[1]: wrong.yaml:2:3: [2]: expected { from, to }', words[2], 1, true)
+    assert.equal('[2]: nameless.yaml:2:3: [1]: option "name" is missing', words[3])
+    assert.matches('[3]: broken.yaml:', words[4], 1, true)
+    assert.equal('[4]: text.yaml:1:1: expected a list of windows', words[5])
+    assert.matches('none.yaml: No such file', words[6], 1, true)
   end)
 
   it('names the nearest key for one it does not know', function()

@@ -1,4 +1,5 @@
 --- The documentation holds: its examples run, and it names all there is.
+local change_calendar = require 'engine.change_calendar'
 local check = require 'check'
 local config = require 'config'
 local file = require 'perigee.file'
@@ -85,6 +86,14 @@ describe('the documentation', function()
         assert.truthy(p.message:find 'No such file' or p.message:find 'the environment has no',
           block.at .. ': ' .. p.message)
       end
+    end
+  end)
+
+  it('has change calendars without an error', function()
+    for _, block in ipairs(blocks 'yaml calendar') do
+      local windows, problems = change_calendar.parse(block.at, block.text)
+      assert.same({}, problems)
+      assert.is_true(#windows > 0)
     end
   end)
 

@@ -65,9 +65,10 @@ end
 --- What is there by name, and of which file: to tell what a reload has changed.
 local function inventory(rules)
   local names = {}
-  for _, kind in ipairs { 'signals', 'incidents', 'playbooks', 'forecasts', 'predictions' } do
+  for _, kind in ipairs { 'signals', 'incidents', 'playbooks', 'forecasts', 'predictions',
+    'policies' } do
     for name, def in pairs(rules[kind]) do
-      names[('%s %s'):format(kind:sub(1, -2), name)] = hash.sha256(def.owner .. def.file_digest)
+      names[('%s %s'):format(def.kind, name)] = hash.sha256(def.owner .. def.file_digest)
     end
   end
   for _, group in ipairs(rules.groups) do

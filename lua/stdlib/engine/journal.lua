@@ -8,6 +8,7 @@ local log = require 'log'
 local metrics = require 'engine.metrics'
 local plan = require 'engine.plan'
 local registry = require 'actions.registry'
+local trust = require 'engine.trust'
 
 local journal = {}
 
@@ -53,6 +54,7 @@ function journal.note(engine, p, position, direction, action, state, outcome)
     audit.append(engine.store, 'action_' .. state,
       { plan = p.id, position = position, direction = direction,
       action = action.name, message = outcome.message })
+    trust.after(engine, p, action.name, state, outcome.message)
   end)
   metrics.actions:add(1, action.name, state)
   log.info('action ' .. state, { plan = p.id, action = action.name, direction = direction,

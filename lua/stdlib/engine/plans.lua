@@ -9,6 +9,7 @@ local metrics = require 'engine.metrics'
 local plan = require 'engine.plan'
 local previews = require 'engine.previews'
 local quorum = require 'engine.quorum'
+local story = require 'engine.story'
 
 local plans = {}
 
@@ -64,6 +65,7 @@ function plans.create(engine, p)
     audit.append(store, 'plan_created',
       { plan = p.id, playbook = p.playbook, incident = p.incident_id, digest = p.digest,
       trust = p.trust, state = p.state, reason = p.reason, actions = json.array(p.actions) })
+    story.keep(store, p)
   end)
   metrics.plans:add(1, p.playbook, p.state)
   log.info('plan made', { plan = p.id, playbook = p.playbook, trust = p.trust, state = p.state,

@@ -13,6 +13,7 @@ local metrics = require 'engine.metrics'
 local plan = require 'engine.plan'
 local plans = require 'engine.plans'
 local previews = require 'engine.previews'
+local story = require 'engine.story'
 local trust = require 'engine.trust'
 
 local playbooks = {}
@@ -81,6 +82,8 @@ local function create(engine, def, p)
   if refusal then
     metrics.blocked:add(1, refusal.gate)
     p.state, p.reason, p.gate = 'blocked', refusal.message, refusal.gate
+    p.story.planning = p.story.planning
+      or { { gate = refusal.gate, refused = true, message = refusal.message } }
   end
   supersede(engine, p)
   return plans.create(engine, p)
@@ -133,7 +136,8 @@ function playbooks.propose(engine, def, event, about)
   if not actions then return conclude(engine, def, about) end
   local p = { id = '', playbook = def.name, incident_id = about.incident_id,
     target = about.target, partial = about.partial, requester = about.requester,
-    actions = actions, previews = {} }
+    actions = actions, previews = {},
+    story = { trigger = story.trigger(event) } }
   for i in ipairs(actions) do p.previews[i] = {} end
   if not previews.needed(actions) then return conclude(engine, def, about, p) end
   engine.proposing[under_way] = true

@@ -10,6 +10,7 @@ local metrics = require 'engine.metrics'
 local notify = require 'engine.notify'
 local plans = require 'engine.plans'
 local registry = require 'actions.registry'
+local trust = require 'engine.trust'
 
 local recovery = {}
 
@@ -25,6 +26,7 @@ local function unknown(engine, p, row)
     audit.append(engine.store, 'action_unknown',
       { plan = p.id, position = row.position, direction = row.direction,
       action = row.name, message = message })
+    trust.after(engine, p, row.name, 'unknown', message)
     plans.move(engine, p.id, 'executing', 'unknown', { reason = message })
     if p.incident_id then incidents.set_state(engine, p.incident_id, 'open') end
     notify.page(engine, p, ('%s: %s'):format(p.playbook, message))

@@ -22,6 +22,7 @@ local plans = require 'engine.plans'
 local predictions = require 'engine.predictions'
 local slack_inbox = require 'engine.slack_inbox'
 local slack_outbox = require 'engine.slack_outbox'
+local storm = require 'engine.storm'
 local triggers = require 'engine.triggers'
 local types = require 'detectors.types'
 
@@ -220,6 +221,7 @@ function Scheduler:sweep()
   local engine = self.engine
   approvals.expire(engine)
   approvals.supersede(engine)
+  storm.look(engine)
   self:converge_active()
   self:take_over()
   self:look_at_plans()

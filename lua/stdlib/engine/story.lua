@@ -21,7 +21,8 @@ end
 function story.trigger(event)
   local out = { labels = some_labels(event.labels) }
   for name, value in pairs(event) do
-    if type(value) == 'string' or type(value) == 'number' then out[name] = value end
+    local is_number = type(value) == 'number' and value == value and math.abs(value) < math.huge
+    if type(value) == 'string' or is_number then out[name] = value end
   end
   local incident = event.incident
   if not incident then return out end

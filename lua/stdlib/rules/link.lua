@@ -52,9 +52,10 @@ end
 ---@param definitions table[]
 ---@param add fun(definition: table, path: table, message: string)
 ---@return { signals: table, incidents: table, playbooks: table, forecasts: table,
----       predictions: table, groups: groups.Group[], alerts: table }
+---       predictions: table, groups: groups.Group[], alerts: table, policies: table }
 function link.collect(definitions, add)
-  local sets = { signal = {}, incident = {}, playbook = {}, forecast = {}, prediction = {} }
+  local sets = { signal = {}, incident = {}, playbook = {}, forecast = {}, prediction = {},
+    policy = {} }
   -- An incident names signals, forecasts and predictions alike, so that no two share a name.
   local shared, of = {}, { signal = true, forecast = true, prediction = true }
   local groups = {}
@@ -77,7 +78,8 @@ function link.collect(definitions, add)
     ::continue::
   end
   return { signals = sets.signal, incidents = sets.incident, playbooks = sets.playbook,
-    forecasts = sets.forecast, predictions = sets.prediction, groups = groups, alerts = alerts }
+    forecasts = sets.forecast, predictions = sets.prediction, policies = sets.policy,
+    groups = groups, alerts = alerts }
 end
 
 -- To look for the nearest of many names takes a while. A few are slips of the pen; where hundreds

@@ -30,6 +30,7 @@ local LOADING = { instructions = 10000000, allocated = 256 << 20 }
 ---@field playbooks table<string, table>
 ---@field forecasts table<string, table>
 ---@field predictions table<string, table>
+---@field policies table<string, table>
 ---@field groups groups.Group[]         by file, then as they stand in it
 ---@field alerts table<string, table>    what the groups alert of, by name
 ---@field files { path: string, digest: string, cell?: table }[]  those in YAML have no cell
@@ -38,12 +39,13 @@ local MAX_LUA, MAX_YAML = 127 << 10, 4 << 20 -- bytes of a file
 
 local function folder_of(path) return path:match '^(.*)/[^/]*$' or '.' end
 
---- A rule's function as the engine calls it: its result, or nil and the fault.
+--- A rule's function as the engine calls it: its result, or nil and the fault; thirdly its second
+--- result.
 local function callable(cell, limits, f)
   return function(...)
-    local ok, result = cell:call(limits, f.id, ...)
+    local ok, result, second = cell:call(limits, f.id, ...)
     if not ok then return nil, result end
-    return result
+    return result, nil, second
   end
 end
 

@@ -113,6 +113,18 @@ local function named(name)
   return build
 end
 
+--- `trust.policy(function(plan, incident) … end)`: named by where it stands.
+local function policy(decide, ...)
+  if type(decide) ~= 'function' or select('#', ...) > 0 then
+    error('trust.policy takes one function: trust.policy(function(plan, incident) … end)', 2)
+  end
+  local line, file = here(2)
+  local declarations = declared.declarations
+  declarations[#declarations + 1] = { kind = 'policy', line = line, file = file,
+    name = ('%s:%d'):format(file:match '[^/]*$', line),
+    body = pack({ decide = decide }, 'trust.policy', 0) }
+end
+
 local function define(path, value)
   local group, name = path:match('^(.-)%.(.+)$')
   if not group then
@@ -120,7 +132,11 @@ local function define(path, value)
   else
     words[group] = words[group] or setmetatable({}, { __index = function(_, other)
       local check = require_stdlib 'check'
-      error(check.unknown('name', ('%s.%s'):format(group, tostring(other)), vocabulary.actions), 2)
+      local known = {}
+      for _, list in next, { vocabulary.actions, vocabulary.policies } do
+        for _, word in next, list do known[#known + 1] = word end
+      end
+      error(check.unknown('name', ('%s.%s'):format(group, tostring(other)), known), 2)
     end })
     words[group][name] = value
   end
@@ -131,6 +147,7 @@ for _, name in next, vocabulary.detectors do define(name, constructor('detector'
 for _, name in next, vocabulary.actions do define(name, constructor('action', name)) end
 for _, name in next, vocabulary.triggers do define(name, constructor('trigger', name)) end
 for _, name in next, vocabulary.named_triggers do define(name, named(name)) end
+for _, name in next, vocabulary.policies do define(name, policy) end
 
 -- -- require --------------------------------------------------------------------------------------
 

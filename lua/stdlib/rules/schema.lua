@@ -357,6 +357,11 @@ local function playbook(declaration, ctx)
   return def, problems, {}
 end
 
+--- A policy is one function. Its words make it: what else it may hold was checked there.
+local function policy(declaration, ctx)
+  return { decide = ctx.callable(declaration.body.decide) }, {}, {}
+end
+
 --- A forecast or a prediction, each a signal for whoever names it.
 local function like_a_signal(read)
   return function(declaration, ctx)
@@ -367,7 +372,7 @@ local function like_a_signal(read)
   end
 end
 
-local READERS = { signal = signal, incident = incident, playbook = playbook,
+local READERS = { signal = signal, incident = incident, playbook = playbook, policy = policy,
   forecast = like_a_signal(forecast), prediction = like_a_signal(prediction.read) }
 
 ---@class schema.Context
@@ -375,7 +380,7 @@ local READERS = { signal = signal, incident = incident, playbook = playbook,
 ---@field file string, line integer   of the declaration
 ---@field file_digest string
 ---@field callable fun(f: table): fun(...): any, table?  a rule's function as the engine calls it:
----       its result, or nil and the fault
+---       its result, or nil and the fault; thirdly its second result
 
 -- What other systems call it, and what it is called here.
 local MEANT = { ['for'] = 'hold_for', duration = 'hold_for', expr = 'query', interval = 'every',

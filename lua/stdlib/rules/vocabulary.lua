@@ -7,6 +7,7 @@ return {
     'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon', 'verify' },
   triggers = { 'metric', 'kubernetes_event', 'every' },
   named_triggers = { 'alert' }, -- alert "Name" { … }
+  policies = { 'trust.policy' },
   declarations = { 'signal', 'incident', 'playbook', 'forecast', 'prediction' },
   -- What a rule file may `require` of the standard library, beside the files of its own folder.
   modules = { 'statistics', 'units', 'check' },

@@ -37,6 +37,7 @@ function support.config(set)
   local values, problems = check.apply(root, config.SPEC)
   assert(#problems == 0, problems[1] and check.words(problems[1]))
   for _, token in ipairs(values.auth.tokens) do token.token = 'secret-of-' .. token.name end
+  values.calendar = {}
   values.data_dir = set and set.data_dir or support.folder()
   return values
 end
@@ -120,7 +121,7 @@ function support.engine(o)
     external_url = 'http://127.0.0.1:9747', proposing = {},
     queries = async.gate(values.limits.concurrent_queries),
     rules = o.rules and support.rules(o.rules) or { signals = {}, incidents = {}, playbooks = {},
-      forecasts = {}, predictions = {}, groups = {}, alerts = {}, files = {} } }
+      forecasts = {}, predictions = {}, policies = {}, groups = {}, alerts = {}, files = {} } }
   engine.rules.loaded_at = clock.now()
   engine.models = models.keeper(engine.store, source)
   function engine.template_query() return {} end

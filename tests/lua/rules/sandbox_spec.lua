@@ -58,7 +58,7 @@ describe('a rule file sees', function()
       .. 'kubernetes_event math metric next '
       .. 'pairs pcall playbook prediction print ratio_to_baseline rawequal rawget rawlen '
       .. 'rawset require robust_z_score select setmetatable signal string table '
-      .. 'threshold tonumber tostring type utf8 verify xpcall z_score',
+      .. 'threshold tonumber tostring trust type utf8 verify xpcall z_score',
       declarations[1].body.query)
   end)
 
