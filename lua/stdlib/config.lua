@@ -22,7 +22,7 @@ local base_url = { test = http.check_base }
 config.ROLES = { 'viewer', 'approver', 'admin', 'alert_sender' }
 
 --- A name, or a pattern in which "*" stands for any text; never all there is.
-local pattern = { test = function(v)
+local name_pattern = { test = function(v)
   if type(v) ~= 'string' or not v:find '^[%w*][%w.*-]*$' or not v:find '%w' then
     return check.expected('a name, or a pattern such as "team-*"', v)
   end
@@ -31,7 +31,7 @@ end }
 local level = check.one_of(nil, levels.NAMES)
 
 --- A section whose keys have defaults, that hold where it is left out.
-local function section(spec)
+local function section_of(spec)
   local rule = check.table_of(spec)
   rule.default = select(2, rule.test {})
   return rule
@@ -73,28 +73,28 @@ local SPEC = {
       slack_user = check.string(),
     }, {}),
   }, { tokens = {} }),
-  guardrails = section {
+  guardrails = section_of {
     dry_run = check.boolean(true),
     kill_switch = check.boolean(false),
-    namespaces = check.list_of(pattern, {}),
-    kinds = check.list_of(pattern, KINDS),
-    names = check.list_of(pattern),
-    trust = section {
+    namespaces = check.list_of(name_pattern, {}),
+    kinds = check.list_of(name_pattern, KINDS),
+    names = check.list_of(name_pattern),
+    trust = section_of {
       max = check.one_of('auto', levels.NAMES),
       playbooks = check.map_of(level, nil, {}),
       namespaces = check.map_of(level, nil, {}),
     },
-    limits = section {
-      namespace = section(actions_within(3, '10m')),
+    limits = section_of {
+      namespace = section_of(actions_within(3, '10m')),
       target = check.table_of(actions_within(6, '1h')),
       playbook = check.table_of(actions_within(10, '1h')),
     },
-    breaker = section {
+    breaker = section_of {
       failures = check.number(2, { min = 1, integer = true }),
       within = check.duration('1h', { min = 1 }),
       cool_off = check.duration('1h', { min = 1 }),
     },
-    storm = section {
+    storm = section_of {
       incidents = check.number(10, { min = 1, integer = true }),
       within = check.duration('10m', { min = 1 }),
     },
@@ -125,7 +125,7 @@ local SPEC = {
     level = check.one_of('info', { 'debug', 'info', 'warn', 'error' }),
     format = check.one_of('logfmt', { 'logfmt', 'json' }),
   }, { level = 'info', format = 'logfmt' }),
-  limits = section {
+  limits = section_of {
     max_body = check.bytes '1Mi',
     max_connections = check.number(200, { min = 1, max = 10000, integer = true }),
     max_series = check.number(2000, { min = 1, integer = true }),

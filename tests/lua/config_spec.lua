@@ -187,8 +187,8 @@ describe('config.read', function()
     { 'guardrails: { dry_run: "false" }',
       'guardrails.dry_run: expected true or false, not "false"' },
     { 'guardrails: { namespaces: shop }', 'guardrails.namespaces: expected a list, not "shop"' },
-    { 'guardrails: { namespaces: ["*"] }', 'guardrails.namespaces[1]: expected a name, or a pattern '
-      .. 'such as "team-*", not "*"' },
+    { 'guardrails: { namespaces: ["*"] }', 'guardrails.namespaces[1]: expected a name, or a '
+      .. 'pattern such as "team-*", not "*"' },
     { 'guardrails: { names: ["a/b"] }', 'guardrails.names[1]: expected a name, or a pattern such '
       .. 'as "team-*", not "a/b"' },
     { 'guardrails: { trust: { max: full } }', 'guardrails.trust.max: expected one of auto, '
@@ -271,7 +271,8 @@ describe('config.read', function()
       { values.calendar[1].name, values.calendar[2].name })
     assert.same({ 'shop' }, values.calendar[2].namespaces)
     assert.truthy(text:find('Black Friday', 1, true)) -- when it changes, so does the digest
-    write('wrong.yaml', '- { name: a, from: soon, to: 2026-11-28T00:00:00Z }\n- { start: "14:00" }')
+    write('wrong.yaml', '- { name: a, from: soon, to: 2026-11-28T00:00:00Z }\n'
+      .. '- { start: "14:00" }')
     write('nameless.yaml', '\n- { start: "14:00", end: "15:00" }')
     write('broken.yaml', '- {')
     write('text.yaml', 'no windows')

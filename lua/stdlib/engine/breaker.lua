@@ -8,8 +8,8 @@ local units = require 'units'
 
 local breaker = {}
 
---- Plans of a playbook of which an action or a verification failed, or has an unknown outcome, since
---- a time. A plan that a gate has stopped has not failed here.
+--- Plans of a playbook of which an action or a verification failed or has an unknown outcome,
+--- since a time. A plan that a gate has stopped has not failed here.
 local function failures(store, playbook, since)
   return store:row([[select count(distinct a.plan_id) as n from actions a
     join plans p on p.id = a.plan_id where p.playbook = ? and a.state in ('failed', 'unknown')

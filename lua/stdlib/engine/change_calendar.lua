@@ -1,5 +1,5 @@
---- The change calendar: files of windows with names, kept by whoever plans changes, in which nothing
---- is acted upon. A file is a YAML list of windows as guardrails.freeze takes them.
+--- The change calendar: files of windows with names, kept by whoever plans changes, in which
+--- nothing is acted upon. A file is a YAML list of windows as guardrails.freeze takes them.
 local check = require 'check'
 local file = require 'perigee.file'
 local freeze = require 'engine.freeze'

@@ -46,7 +46,7 @@ local function revert_all(engine, p, position)
   for i = position - 1, 1, -1 do
     local done, reverted = plans.journal_of(engine.store, p.id)
     if act.can_revert(p.actions[i], done[i]) and not reverted[i] then
-      refusal = guardrails.between(engine, p)
+      refusal = guardrails.between(engine, p, i)
       if refusal then break end
       act.revert(engine, p, i, done[i])
     end
@@ -201,7 +201,7 @@ local function begin_action(engine, p, position, attempt)
     return false
   end
   p.previews[position] = seen
-  local refusal = guardrails.between(engine, p) -- the last there is before the first byte
+  local refusal = guardrails.between(engine, p, position) -- the last before the first byte
   if refusal then
     metrics.blocked:add(1, refusal.gate)
     finish(engine, p, 'failed', ('stopped before action %d: %s'):format(position, refusal.message))

@@ -132,9 +132,10 @@ function guardrails.at_start(engine, p)
   return refusal
 end
 
---- The gates before each action of a plan that runs.
-function guardrails.between(engine, p)
-  local refusal, asked = ask(BETWEEN, engine, p)
+--- The gates before each action of a plan that runs, and before each revert.
+---@param position integer  of the action; p.previews has what was seen of its target just now
+function guardrails.between(engine, p, position)
+  local refusal, asked = ask(BETWEEN, engine, setmetatable({ at = position }, { __index = p }))
   if refusal then story.tell(engine.store, p.id, 'between', asked) end
   return refusal
 end

@@ -96,7 +96,8 @@ local function add_unknown(steps, engine, p)
     and state in ('executed', 'failed', 'unknown') order by created_at desc limit 1]], p.playbook,
     p.target)
   if last and last.state == 'unknown' then
-    step(steps, 'unknown_outcome', 'human_approve', ('the outcome of %s is unknown'):format(last.id))
+    step(steps, 'unknown_outcome', 'human_approve',
+      ('the outcome of %s is unknown'):format(last.id))
   end
   for _, seen in ipairs(counted.of(p)) do
     local row = seen.target and engine.store:row([[select plan_id, state from actions
@@ -178,7 +179,8 @@ function trust.of(engine, def, p)
   return steps.level, steps.reason
 end
 
---- The gate: a plan may have been made, or approved, before its playbook lost what it was made with.
+--- The gate: a plan may have been made, or approved, before its playbook lost what it was made
+--- with.
 function trust.gate(engine, p)
   local def = engine.rules.playbooks[p.playbook]
   if not def then return 'its playbook is declared no more' end

@@ -48,7 +48,7 @@ local function done(engine, target, plan_id, name)
 end
 
 local function gate_of(engine, p, when)
-  local refusal = guardrails[when or 'at_start'](engine, p or a_plan(engine))
+  local refusal = guardrails[when or 'at_start'](engine, p or a_plan(engine), 1)
   return refusal and refusal.gate, refusal and refusal.message
 end
 

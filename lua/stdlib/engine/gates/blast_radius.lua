@@ -47,12 +47,21 @@ local function judge(guardrails, workload, preview, own, others)
   return ('%s; %d are allowed, %d are ready'):format(words, allowed, preview.ready), false
 end
 
+--- The actions of a plan that are still to come: of one that runs, only the next.
+local function to_come(engine, p)
+  local all, out = counted.unfinished(engine.store, p), {}
+  for _, seen in ipairs(all) do
+    if not p.at or seen.position == p.at then out[#out + 1] = seen end
+  end
+  return out
+end
+
 ---@param engine table
----@param p table
+---@param p table  at: the position of the next action, of a plan that runs
 ---@return string? refusal
 ---@return string? words
 return function(engine, p)
-  local actions = counted.unfinished(engine.store, p)
+  local actions = to_come(engine, p)
   for _, seen in ipairs(actions) do
     local preview = seen.preview
     local where = ('action %d (%s)'):format(seen.position, seen.action.name)

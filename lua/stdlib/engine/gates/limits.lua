@@ -15,6 +15,7 @@ local function left(since, pause)
   return seconds and seconds > 0 and units.duration_text(math.ceil(seconds)) or nil
 end
 
+--- The gate for the cooldown that a playbook declares, by the target of its trigger.
 function limits.playbook_cooldown(engine, p)
   local def = engine.rules.playbooks[p.playbook]
   if not def or def.cooldown == 0 then return nil, 'the playbook has no cooldown' end
@@ -25,6 +26,7 @@ function limits.playbook_cooldown(engine, p)
   return nil, ('the playbook\'s cooldown of %s is over'):format(text)
 end
 
+--- The gate for the number of runs that a playbook declares.
 function limits.playbook_limit(engine, p)
   local def = engine.rules.playbooks[p.playbook]
   if not def or not def.limit then return nil, 'the playbook has no limit' end
@@ -36,6 +38,7 @@ function limits.playbook_limit(engine, p)
   return nil, words
 end
 
+--- The gate for the actions of all playbooks.
 function limits.max_actions_per_hour(engine, p)
   local done = engine.store:row([[select count(*) as n from actions where started_at > ?
     and plan_id <> ? and name <> 'verify']], clock.now() - 3600, p.id).n
@@ -88,6 +91,7 @@ limits.target_limit = window('target', COUNT:format 'target = ?',
 limits.playbook_actions = window('playbook', COUNT:format
   'plan_id in (select id from plans where playbook = ?)', function(_, p) return p.playbook end)
 
+--- The gate for the pause between two actions on one target.
 function limits.target_cooldown(engine, p)
   local cooldown, soon = engine.config.guardrails.cooldown, {}
   if cooldown == 0 then return nil, 'guardrails.cooldown is 0' end

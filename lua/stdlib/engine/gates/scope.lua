@@ -6,6 +6,7 @@ local registry = require 'actions.registry'
 
 local scope = {}
 
+--- The gate for what the actions themselves say of the configuration.
 function scope.not_allowed(engine, p)
   for i, action in ipairs(p.actions) do
     local definition = registry.get(action.name)
@@ -51,6 +52,7 @@ function scope.text(object)
   return ('%s %s%s'):format(object.kind, place, object.name)
 end
 
+--- The gate for objects on Kubernetes.
 function scope.scope(engine, p)
   local told = {}
   for _, seen in ipairs(counted.of(p)) do
