@@ -111,6 +111,7 @@ end
 ---       help; where that is not said, after what http.again() tells
 ---@field guarded? boolean         no proxy, no link-local address
 ---@field refuse_port? integer     with guarded: our own, which is not called
+---@field once? boolean            not sent again by itself where a kept connection breaks
 local REQUEST = {
   url = check.required { test = any_text },
   method = { default = 'GET', test = method },
@@ -127,6 +128,7 @@ local REQUEST = {
   again = check.any(),
   guarded = check.boolean(false),
   refuse_port = check.number(0, { min = 0, max = 65535, integer = true }),
+  once = check.boolean(false),
 }
 
 -- -- requests -------------------------------------------------------------------------------------

@@ -145,8 +145,8 @@ static struct http_tls tls_options(lua_State *L, int i)
 }
 
 /* request{method=, url=, headers=, body=, timeout=, connect_timeout=, max_body=, max_redirects=,
- * tls=, proxy=, target=, guarded=, refuse_port=} -> {status=, headers=, body=, seconds=} | nil,
- * message, code. Times in seconds, header names of the answer in lower case. Waits. */
+ * tls=, proxy=, target=, guarded=, refuse_port=, once=} -> {status=, headers=, body=, seconds=} |
+ * nil, message, code. Times in seconds, header names of the answer in lower case. Waits. */
 static int l_request(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -161,6 +161,7 @@ static int l_request(lua_State *L)
         .proxy = bind_opt_string(L, 1, "proxy", NULL),
         .target = bind_opt_string(L, 1, "target", "other"),
         .guarded = bind_opt_boolean(L, 1, "guarded", false),
+        .once = bind_opt_boolean(L, 1, "once", false),
     };
     luaL_argcheck(L, r.url != NULL, 1, "url is missing");
     luaL_argcheck(L, r.timeout_ms > 0 && r.connect_timeout_ms > 0, 1, "a timeout is more than 0");

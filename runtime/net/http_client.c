@@ -286,6 +286,7 @@ static void set_body(struct http_call *call, const struct http_request *r)
 
 static void set_guards(struct http_call *call, const struct http_request *r)
 {
+    if (r->once) curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
     if (!r->guarded) return;
     call->may_connect = r->may_connect;
     call->may_connect_ud = r->may_connect_ud;

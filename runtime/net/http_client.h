@@ -41,6 +41,9 @@ struct http_request {
     /* Guarded: no proxy, no reused connection, no link-local address, nor one that may_connect
      * refuses. For requests whose URL other people's text had a hand in. */
     bool guarded;
+    /* Over a connection of its own: where a kept one turns out to be gone, curl sends a request
+     * again by itself, and nobody knows whether it had arrived. */
+    bool once;
     bool (*may_connect)(void *ud, const char *address, int port); /* NULL: any */
     void *may_connect_ud;
 };

@@ -673,6 +673,22 @@ describe('http.serve', function()
     end)
   end)
 
+  it('is sent again where a kept connection breaks, unless it is for once', function()
+    for _, once in ipairs { false, true } do
+      local n = 0
+      with_server(function()
+        n = n + 1
+        return n == 2 and { drop = true } or { body = 'ok' }
+      end, function(url)
+        assert(http.request { url = url }) -- whose connection is kept
+        local response, _, code = http.request { url = url, method = 'PUT', body = 'x',
+          once = once }
+        assert.same(once and { nil, 'reset', 2 } or { 200, nil, 3 },
+          { response and response.status, code, n })
+      end)
+    end
+  end)
+
   it('answers 500 for a handler that fails', function()
     log.capture(true)
     with_server(function() error 'broken' end, function(url)

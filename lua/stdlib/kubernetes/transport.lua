@@ -166,6 +166,7 @@ function Transport:prepare(method, path, o)
   return { method = method, url = self.cluster.server .. path .. (query ~= '' and '?' or '')
     .. query, tls = who.tls, proxy = self.cluster.proxy, body = body, target = 'kubernetes',
     timeout = timeout, connect_timeout = math.min(5, timeout), max_body = MAX_BODY,
+    once = method ~= 'GET',
     headers = { Accept = 'application/json', Authorization = who.authorization,
       ['Content-Type'] = body and (o.content_type or 'application/json') or nil } }
 end
