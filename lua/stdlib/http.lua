@@ -213,6 +213,71 @@ function http.get(address, options)
   return send(o)
 end
 
+-- -- answers without an end ----------------------------------------------------------------------
+
+--- Those of a request that a stream has too, and its own.
+local STREAM = {
+  max_line = check.number(4 << 20, { min = 1, integer = true }),
+  idle = check.number(70, { above = 0, max = 86400 }),
+}
+for _, name in ipairs { 'url', 'method', 'headers', 'body', 'connect_timeout', 'max_body',
+  'max_redirects', 'tls', 'proxy', 'target' } do
+  STREAM[name] = REQUEST[name]
+end
+
+---@class http.Stream
+---@field raw userdata
+---@field idle number
+local Stream = {}
+Stream.__index = Stream
+Stream.__close = function(self) self:close() end
+
+--- The next line, once it is there. nil at the end: alone where the answer ended in order or was
+--- none of success (then :answer() has it), else with what went wrong.
+---@return string? line
+---@return string? message
+---@return string? code  as http.request()'s
+function Stream:line()
+  while not self.message do
+    local line = self.raw:next()
+    if line then return line end
+    local answer, message, code = self.raw:answer()
+    if answer then return nil end
+    if answer == nil then return nil, message, code end
+    if not self.raw:wait(self.idle) then
+      self:close()
+      self.message, self.code = ('nothing has come for %g seconds'):format(self.idle), 'timeout'
+    end
+  end
+  return nil, self.message, self.code
+end
+
+--- for line in stream:lines() do … end; why it ended tells the next call of :line().
+function Stream:lines() return self.line, self end
+
+--- The response, once it has ended; its body is empty where it was read by lines. false before.
+---@return http.Response|false? response
+---@return string? message
+---@return string? code
+function Stream:answer() return self.raw:answer() end
+
+--- Ends it, at whatever point. The end of a variable's scope does too, where it is <close>.
+function Stream:close() self.raw:close() end
+
+--- Starts a request whose answer is read line by line as it comes, for as long as it comes. There is
+--- no limit on the whole, but one on a line (max_line, 4 MiB) and one on the seconds in which nothing
+--- comes (idle, 70). It is never tried again.
+---@param request table  as http.request's, without timeout
+---@return http.Stream? stream
+---@return string? message
+---@return string? code
+function http.stream(request)
+  local o = check.options('http.stream', request, STREAM)
+  local opened, message, code = client.stream(o)
+  if not opened then return nil, message, code end
+  return setmetatable({ raw = opened, idle = o.idle }, Stream)
+end
+
 --- The token that a file holds, without the line feed that editors add.
 ---@param path string
 ---@return string? token

@@ -35,9 +35,12 @@ struct http_call {
     char *body, *target;
     size_t max_body;
     bool too_large, refused;
+    int piece_rc; /* what ended a streamed answer */
     char refused_address[INET6_ADDRSTRLEN];
     bool (*may_connect)(void *, const char *, int);
     void *may_connect_ud;
+    int (*on_piece)(void *, const char *, size_t);
+    void *on_piece_ud;
     struct http_response response;
     char curl_error[CURL_ERROR_SIZE];
     char *where; /* scheme, host and path: what errors may show of the URL */
@@ -81,6 +84,7 @@ static void free_call(struct http_call *call)
 static int code_of(const struct http_call *call, CURLcode rc)
 {
     if (call->too_large) return -EMSGSIZE;
+    if (call->piece_rc < 0) return call->piece_rc;
     if (call->refused) return -EACCES;
     if (call->response.headers.failed || call->response.body.failed) return -ENOMEM;
     return curl_loop_errno(rc);
@@ -92,6 +96,8 @@ static void describe(const struct http_call *call, CURLcode rc, struct err *e)
     if (call->too_large)
         err_set(e, code, "%s: the answer is larger than the limit of %zu bytes", call->where,
                 call->max_body);
+    else if (call->piece_rc < 0)
+        err_sys(e, code, "%s: the answer is not read on", call->where);
     else if (call->refused)
         err_set(e, code, "%s: address %s is refused", call->where, call->refused_address);
     else
@@ -169,10 +175,21 @@ void http_client_close(struct http_client *c)
 
 /* -- one request -- */
 
+static size_t hand_on(struct http_call *call, const char *data, size_t len)
+{
+    int rc = call->on_piece(call->on_piece_ud, data, len);
+    if (rc == -EAGAIN) return CURL_WRITEFUNC_PAUSE;
+    call->piece_rc = rc;
+    return rc < 0 ? 0 : len;
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *ud)
 {
     struct http_call *call = ud;
     size_t len = size * n;
+    long status = 0;
+    if (call->on_piece != NULL) curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status / 100 == 2) return hand_on(call, data, len);
     if (call->response.body.len + len > call->max_body) {
         call->too_large = true;
         return 0; /* makes curl end the transfer */
@@ -335,6 +352,15 @@ static void set_limits(struct http_call *call, const struct http_request *r, con
     call->max_body = r->max_body;
 }
 
+static void set_stream(struct http_call *call, const struct http_request *r)
+{
+    if (r->on_piece == NULL) return;
+    call->on_piece = r->on_piece;
+    call->on_piece_ud = r->on_piece_ud;
+    curl_easy_setopt(call->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(call->easy, CURLOPT_ACCEPT_ENCODING, NULL); /* pieces come as they are sent */
+}
+
 static int prepare(struct http_call *call, const struct http_request *r, const struct url *u)
 {
     struct http_client *c = call->client;
@@ -356,6 +382,7 @@ static int prepare(struct http_call *call, const struct http_request *r, const s
     set_limits(call, r, u);
     if (r->proxy != NULL) curl_easy_setopt(easy, CURLOPT_PROXY, r->proxy);
     set_guards(call, r);
+    set_stream(call, r);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->curl_error);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
@@ -396,6 +423,12 @@ int http_start(struct http_client *c, const struct http_request *r, http_done_fn
     list_append(&c->calls, &call->link);
     *out = call;
     return 0;
+}
+
+void http_resume(struct http_call *call)
+{
+    CURLcode rc = curl_easy_pause(call->easy, CURLPAUSE_CONT);
+    if (rc != CURLE_OK) finish(call, rc); /* what was held back has been refused */
 }
 
 void http_cancel(struct http_call *call) { free_call(call); }

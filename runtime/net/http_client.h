@@ -32,7 +32,7 @@ struct http_request {
     const char *const *headers; /* "Name: value", ends with NULL; or NULL */
     const char *body;           /* NULL: none */
     size_t body_len;
-    int64_t timeout_ms, connect_timeout_ms;
+    int64_t timeout_ms, connect_timeout_ms; /* timeout_ms 0: none, of a streamed answer */
     size_t max_body;   /* of the decoded answer; beyond it the call fails with -EMSGSIZE */
     int max_redirects; /* 0: a redirect is an answer like others */
     struct http_tls tls;
@@ -46,6 +46,12 @@ struct http_request {
     bool once;
     bool (*may_connect)(void *ud, const char *address, int port); /* NULL: any */
     void *may_connect_ud;
+    /* Not NULL: the answer is streamed. If it is 2xx its body goes there piece by piece, as it
+     * comes and however long it gets, and not into the response. 0: taken; -EAGAIN: not now, it
+     * comes again after http_resume(); another -errno ends the call, with that. On a connection of
+     * its own, for pieces that are not taken would hold up what shares it. */
+    int (*on_piece)(void *ud, const char *bytes, size_t len);
+    void *on_piece_ud;
 };
 
 struct http_response {
@@ -63,6 +69,7 @@ typedef void http_done_fn(void *ud, int rc, const struct err *e, struct http_res
  * pieces are copied. */
 int http_start(struct http_client *c, const struct http_request *r, http_done_fn *done, void *ud,
                struct http_call **out, struct err *e);
+void http_resume(struct http_call *call); /* may call on_piece; not from within it */
 void http_cancel(struct http_call *call); /* done is not called; valid until done begins */
 
 #endif

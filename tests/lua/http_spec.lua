@@ -587,6 +587,120 @@ describe('http.parse_url', function()
   end)
 end)
 
+describe('http.stream', function()
+  --- Lines of a size, so many, and a rest without an end.
+  local function lines(n, size)
+    return { stream = function(send)
+      for i = 1, n do
+        if not send(('%d %s\n'):format(i, ('x'):rep(size or 1))) then return end
+      end
+      send 'rest'
+    end }
+  end
+
+  it('gives the lines as they come, and then the answer', function()
+    local go_on = async.event()
+    with_server({ headers = { ['X-A'] = 'b' }, stream = function(send)
+      send 'one\ntw'
+      go_on:wait()
+      send 'o\r\n\nrest'
+    end }, function(url, requests)
+      local s <close> = assert(http.stream { url = url, headers = { ['X-Asked'] = 'why' } })
+      assert.equal('one', s:line())
+      assert.is_false(s:answer())
+      go_on:set()
+      local got = {}
+      for line in s:lines() do got[#got + 1] = line end
+      assert.same({ 'two', '', 'rest' }, got)
+      assert.same({ n = 1, nil }, table.pack(s:line()))
+      local answer = s:answer()
+      assert.same({ 200, 'b', '' }, { answer.status, answer.headers['x-a'], answer.body })
+      assert.equal('why', requests[1].headers['x-asked'])
+    end)
+  end)
+
+  it('gives no lines of what is no success', function()
+    with_server({ status = 410, body = 'a\nb\n' }, function(url)
+      local s <close> = assert(http.stream { url = url })
+      assert.same({ n = 1, nil }, table.pack(s:line()))
+      assert.same({ 410, 'a\nb\n' }, { s:answer().status, s:answer().body })
+    end)
+  end)
+
+  it('does not read ahead of whoever reads, and loses nothing by that', function()
+    with_server(lines(3000, 1000), function(url)
+      local s <close> = assert(http.stream { url = url, max_body = 10 })
+      async.sleep(0.05)
+      local n = 0
+      for line in s:lines() do
+        n = n + 1
+        assert.truthy(line == 'rest' or line:find('^' .. n .. ' x'))
+        if n % 500 == 0 then async.turn() end
+      end
+      assert.equal(3001, n)
+    end)
+  end)
+
+  it('holds the limit of a line, and of the time in which nothing comes', function()
+    with_server(lines(2, 100), function(url)
+      local s <close> = assert(http.stream { url = url, max_line = 101 })
+      assert.same({ nil, 'a line of the answer is longer than 101 bytes', 'too_large' },
+        { s:line() })
+    end)
+    local released = async.event()
+    with_server({ stream = function(send)
+      send 'one\n'
+      released:wait()
+    end }, function(url)
+      local s <close> = assert(http.stream { url = url, idle = 0.05 })
+      assert.equal('one', s:line())
+      for _ = 1, 2 do
+        assert.same({ nil, 'nothing has come for 0.05 seconds', 'timeout' }, { s:line() })
+      end
+      released:set()
+    end)
+  end)
+
+  it('tells one that breaks, after what came before', function()
+    local server = raw.serve('HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\none\nha')
+    local s <close> = assert(http.stream { url = server.url })
+    assert.equal('one', s:line())
+    assert.equal('reset', select(3, s:line()))
+    server:close()
+    local none <close> = assert(http.stream { url = 'http://127.0.0.1:1/' })
+    assert.equal('connection', select(3, none:line()))
+    assert.equal('url', select(3, http.stream { url = 'ftp://a' }))
+  end)
+
+  it('hangs up when it is closed, or whoever reads it is cancelled', function()
+    local gone = 0
+    with_server({ stream = function(send)
+      while send 'x\n' do async.sleep(0.01) end
+      gone = gone + 1
+    end }, function(url)
+      local reader = async.spawn(function()
+        local s <close> = assert(http.stream { url = url })
+        for _ in s:lines() do end
+      end)
+      local s = assert(http.stream { url = url })
+      assert.equal('x', s:line())
+      local waiting = async.spawn(function()
+        repeat local line = s:line() until not line
+        return s:line()
+      end)
+      async.sleep(0.02)
+      reader:cancel()
+      s:close()
+      assert.same({ nil, 'closed', 'io' }, { waiting:await() })
+      for _ = 1, 300 do
+        if gone == 2 then break end
+        async.sleep(0.01)
+      end
+      assert.equal(2, gone)
+    end)
+  end)
+end)
+
 describe('http.check_url', function()
   it('says what is wrong with what an operator writes', function()
     for _, text in ipairs { 'http://127.0.0.1:9090', 'HTTPS://prometheus.example/prefix' } do

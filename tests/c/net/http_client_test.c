@@ -559,6 +559,127 @@ TEST(a_request_may_be_started_by_what_another_calls)
     assert_int_equal(chain.left, 0);
 }
 
+/* -- a streamed answer -- */
+
+struct reading {
+    struct answer answer;
+    struct http_call *call;
+    size_t n, pieces, not_now; /* not_now: pieces that are not taken at once */
+    int refuse_with;           /* after the first piece; 0: nothing is refused */
+    bool cancel, cancelled;    /* once a piece is there */
+    char first[16];
+};
+
+static int on_piece(void *ud, const char *bytes, size_t len)
+{
+    struct reading *r = ud;
+    if (r->pieces > 0 && r->refuse_with < 0) return r->refuse_with;
+    if (r->not_now > 0) {
+        r->not_now--;
+        r->answer.stop = true;
+        return -EAGAIN;
+    }
+    if (r->n == 0) snprintf(r->first, sizeof r->first, "%.*s", len > 8 ? 8 : (int)len, bytes);
+    r->n += len;
+    r->pieces++;
+    if (r->cancel) r->answer.stop = true;
+    return 0;
+}
+
+static struct http_request stream_of(struct reading *r)
+{
+    struct http_request request = to_peer("/");
+    request.timeout_ms = 0;
+    request.max_body = 10;
+    request.on_piece = on_piece;
+    request.on_piece_ud = r;
+    return request;
+}
+
+static void read_stream(struct reading *r)
+{
+    struct http_request request = stream_of(r);
+    struct err e = {0};
+    assert_int_equal(http_start(client, &request, on_done, &r->answer, &r->call, &e), 0);
+    while (!r->answer.there && !r->cancelled) {
+        loop_run(loop, &r->answer.stop);
+        if (r->answer.there) break;
+        r->answer.stop = false; /* resuming may stop it again at once */
+        r->cancelled = r->cancel;
+        if (r->cancel)
+            http_cancel(r->call);
+        else
+            http_resume(r->call);
+    }
+}
+
+/* An answer of 300,000 bytes, with the head that is given. */
+static void says_much(const char *head)
+{
+    size_t n = (size_t)snprintf(large, sizeof large, "%s", head);
+    memset(large + n, 'x', 300000);
+    says(large, n + 300000, true);
+}
+
+TEST(a_streamed_answer_comes_in_pieces_and_knows_no_limit)
+{
+    struct reading r = {0};
+    says_much("HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n");
+    read_stream(&r);
+    assert_true(r.answer.rc == 0 && r.answer.status == 200 && r.answer.body_len == 0);
+    assert_string_equal(r.answer.headers, "X-A: b\r\n\r\n");
+    assert_int_equal(r.n, 300000);
+    assert_true(r.pieces > 1);
+    assert_string_equal(r.first, "xxxxxxxx");
+    assert_null(strstr(peer.heard, "Accept-Encoding"));
+}
+
+TEST(an_answer_that_is_no_success_is_not_streamed)
+{
+    struct reading r = {0};
+    says("HTTP/1.1 410 Gone\r\nContent-Length: 3\r\n\r\nold",
+         sizeof "HTTP/1.1 410 Gone\r\nContent-Length: 3\r\n\r\nold" - 1, true);
+    read_stream(&r);
+    assert_true(r.pieces == 0 && r.answer.rc == 0 && r.answer.status == 410);
+    assert_string_equal(r.answer.body, "old");
+    struct reading large_one = {0};
+    says_much("HTTP/1.1 500 No\r\n\r\n");
+    read_stream(&large_one);
+    assert_int_equal(large_one.answer.rc, -EMSGSIZE);
+}
+
+TEST(a_piece_that_is_not_taken_comes_again)
+{
+    struct reading r = {.not_now = 3};
+    says_much("HTTP/1.1 200 OK\r\n\r\n");
+    read_stream(&r);
+    assert_true(r.answer.rc == 0 && r.not_now == 0);
+    assert_int_equal(r.n, 300000);
+}
+
+TEST(whoever_reads_may_end_it)
+{
+    struct reading r = {.refuse_with = -EMSGSIZE};
+    says_much("HTTP/1.1 200 OK\r\n\r\n");
+    read_stream(&r);
+    assert_int_equal(r.answer.rc, -EMSGSIZE);
+    assert_non_null(strstr(r.answer.err.text, "127.0.0.1"));
+    struct reading cancelled = {.cancel = true};
+    says("HTTP/1.1 200 OK\r\n\r\nabc", sizeof "HTTP/1.1 200 OK\r\n\r\nabc" - 1,
+         false); /* and then nothing, for ever */
+    read_stream(&cancelled);
+    assert_true(cancelled.cancelled && !cancelled.answer.there && cancelled.n == 3);
+}
+
+TEST(a_stream_that_breaks_is_told_from_one_that_ends)
+{
+    struct reading r = {0};
+    says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+         sizeof "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" - 1, true);
+    read_stream(&r);
+    assert_true(r.answer.rc == -ECONNRESET && r.n == 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -583,6 +704,11 @@ int main(void)
         WITH_PEER(the_client_may_be_closed_with_requests_under_way),
         WITH_PEER(the_client_may_be_closed_by_what_it_calls),
         WITH_PEER(a_request_may_be_started_by_what_another_calls),
+        WITH_PEER(a_streamed_answer_comes_in_pieces_and_knows_no_limit),
+        WITH_PEER(an_answer_that_is_no_success_is_not_streamed),
+        WITH_PEER(a_piece_that_is_not_taken_comes_again),
+        WITH_PEER(whoever_reads_may_end_it),
+        WITH_PEER(a_stream_that_breaks_is_told_from_one_that_ends),
     };
     alarm(120);                 /* what hangs is ended */
     setenv("no_proxy", "*", 1); /* whatever the environment says */

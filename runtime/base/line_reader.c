@@ -1,0 +1,61 @@
+#include "base/line_reader.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Takes away what has been read, once that is at least half of it: each byte is moved once or so.
+ */
+static void compact(struct line_reader *l)
+{
+    if (l->taken * 2 < l->held.len || l->taken == 0) return;
+    l->held.len -= l->taken;
+    memmove(l->held.data, l->held.data + l->taken, l->held.len);
+    l->taken = 0;
+}
+
+int line_reader_add(struct line_reader *l, const char *bytes, size_t n)
+{
+    if (l->held.failed) return -ENOMEM;
+    if (l->open > l->max) return -EMSGSIZE;
+    const char *at = bytes, *end = bytes + n;
+    while (at < end) {
+        const char *eol = memchr(at, '\n', (size_t)(end - at));
+        l->open += (size_t)((eol != NULL ? eol : end) - at);
+        if (l->open > l->max) return -EMSGSIZE;
+        if (eol == NULL) break;
+        l->open = 0;
+        l->whole++;
+        at = eol + 1;
+    }
+    compact(l);
+    text_add(&l->held, bytes, n);
+    return l->held.failed ? -ENOMEM : 0;
+}
+
+bool line_reader_next(struct line_reader *l, const char **line, size_t *len)
+{
+    if (l->whole == 0) return false;
+    const char *start = l->held.data + l->taken;
+    const char *eol = memchr(start, '\n', line_reader_held(l));
+    l->whole--;
+    l->taken += (size_t)(eol - start) + 1;
+    *line = start;
+    *len = (size_t)(eol - start);
+    if (*len > 0 && start[*len - 1] == '\r') --*len;
+    return true;
+}
+
+bool line_reader_rest(struct line_reader *l, const char **line, size_t *len)
+{
+    *line = l->held.data + l->taken;
+    *len = line_reader_held(l);
+    l->taken = l->held.len;
+    l->open = 0;
+    return *len > 0;
+}
+
+void line_reader_free(struct line_reader *l)
+{
+    text_free(&l->held);
+    l->taken = l->open = l->whole = 0;
+}
