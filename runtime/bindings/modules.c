@@ -31,6 +31,7 @@ const luaL_Reg bind_modules[] = {
     {"perigee.task", luaopen_perigee_task},
     {"perigee.terminal", luaopen_perigee_terminal},
     {"perigee.url", luaopen_perigee_url},
+    {"perigee.websocket", luaopen_perigee_websocket},
     {"perigee.yaml", luaopen_perigee_yaml},
     {NULL, NULL},
 };

@@ -32,6 +32,7 @@ int luaopen_perigee_store(lua_State *L);
 int luaopen_perigee_task(lua_State *L);
 int luaopen_perigee_terminal(lua_State *L);
 int luaopen_perigee_url(lua_State *L);
+int luaopen_perigee_websocket(lua_State *L);
 int luaopen_perigee_yaml(lua_State *L);
 
 #endif
