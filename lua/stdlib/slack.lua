@@ -136,7 +136,7 @@ function Client:send(method, body)
   local response, why, code = http.request {
     method = 'POST', url = o.api_url .. '/' .. method, body = body, timeout = o.timeout,
     headers = { Authorization = value, ['Content-Type'] = 'application/json; charset=utf-8' },
-    tls = o.tls, target = 'slack', max_body = 4 << 20,
+    tls = o.tls, target = 'slack', max_body = 4 << 20, once = not REPEATABLE[method],
   }
   if not response then return nil, lost(why, code) end
   return read(method, response)
