@@ -119,6 +119,15 @@ describe('the documentation', function()
     end
   end)
 
+  it('has remediations that load without an error or a warning', function()
+    for _, block in ipairs(blocks 'yaml remediations') do
+      local path = folder .. '/remediations.yaml'
+      assert(file.write(path, block.text))
+      local _, errors, warnings = load_rules.load({ path }, { every = 30, limits = {} })
+      assert.equal('', words(errors) .. words(warnings), block.at)
+    end
+  end)
+
   it('has configurations of Alertmanager that amtool accepts', function()
     for _, block in ipairs(blocks 'yaml alertmanager') do
       local path = folder .. '/alertmanager.yaml'

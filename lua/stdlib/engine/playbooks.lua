@@ -94,7 +94,7 @@ local function conclude(engine, def, about, p)
   engine.store:transaction(function()
     if not about.is_new() then return end
     if not p then return about.done(nil) end
-    if #p.actions == 0 then
+    if #p.actions == 0 and not p.failure then
       nothing_to_do(engine, def, about)
       return about.done(nil)
     end
@@ -102,11 +102,35 @@ local function conclude(engine, def, about, p)
   end)
 end
 
+local function without_previews(p)
+  p.previews = {}
+  for i in ipairs(p.actions) do p.previews[i] = {} end
+end
+
+--- What a remediation comes to for an event: that may take a look at the targets, too.
+local function resolve(engine, def, event, p)
+  local list, failure = def.resolve(engine, event)
+  if not list then return nil, failure end
+  local actions, problems = plan.actions(list)
+  if #problems > 0 then return nil, { message = check.words(problems[1]) } end
+  p.actions, p.is_resolved = actions, true
+  without_previews(p)
+  return true
+end
+
+local function look_once(engine, def, event, p)
+  if def.resolve and not p.is_resolved then
+    local ok, failure = resolve(engine, def, event, p)
+    if not ok then return nil, failure end
+  end
+  return previews.all(engine, p, 'plan')
+end
+
 --- Looks at the targets, and again after a while where they are not to be had; then a plan is made
 --- that says so.
-local function look(engine, p)
+local function look(engine, def, event, p)
   for attempt = 1, LOOKS do
-    local seen, failure = previews.all(engine, p, 'plan')
+    local seen, failure = look_once(engine, def, event, p)
     if seen then
       p.previews, p.failure = seen, nil
       return
@@ -132,20 +156,22 @@ function playbooks.propose(engine, def, event, about)
   local under_way = def.name .. '\0' .. about.target
   if engine.proposing[under_way] then return end
   if def.trust == 'manual_only' then return conclude(engine, def, about) end
-  local actions = actions_of(engine, def, event)
+  local actions = def.resolve and {} or actions_of(engine, def, event)
   if not actions then return conclude(engine, def, about) end
   local p = { id = '', playbook = def.name, incident_id = about.incident_id,
     target = about.target, partial = about.partial, requester = about.requester,
     actions = actions, previews = {},
     story = { trigger = story.trigger(event) } }
-  for i in ipairs(actions) do p.previews[i] = {} end
-  if not previews.needed(actions) then return conclude(engine, def, about, p) end
+  without_previews(p)
+  if not def.resolve and not previews.needed(actions) then
+    return conclude(engine, def, about, p)
+  end
   engine.proposing[under_way] = true
   engine.run('a plan', function()
     local _ <close> = setmetatable({}, { __close = function()
       engine.proposing[under_way] = nil
     end })
-    look(engine, p)
+    look(engine, def, event, p)
     -- The generation that is active now asks by its own rules.
     if not engine.stopping then conclude(engine, def, about, p) end
     engine.poke()

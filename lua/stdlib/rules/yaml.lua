@@ -2,6 +2,7 @@
 --- Kubernetes ConfigMap. Each form has a reader; whatever one says of a place in its document is
 --- said of the place in the file.
 local groups = require 'rules.groups'
+local remediations = require 'rules.remediations'
 local yaml = require 'perigee.yaml'
 
 local yaml_rules = {}
@@ -20,7 +21,7 @@ local yaml_rules = {}
 --- By the key at the top of a document: what reads it. Returns definitions as rules.schema makes
 --- them; each may have `locate`, a function from a field's path to line and column.
 ---@type table<string, fun(document: rules.Document): table[]>
-yaml_rules.READERS = { groups = groups.read }
+yaml_rules.READERS = { groups = groups.read, remediations = remediations.read }
 
 local function lines_of(text)
   local out = {}

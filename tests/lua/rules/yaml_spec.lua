@@ -127,7 +127,7 @@ group: []
 ]])
     assert.same({ 'r.yaml:1:5: mapping values are not allowed in this context' },
       problems 'a: b: c')
-    assert.same({ 'r.yaml:1:1: expected "groups:" at the top, or a ConfigMap' },
+    assert.same({ 'r.yaml:1:1: expected "groups:" or "remediations:" at the top, or a ConfigMap' },
       problems 'group: []')
     assert.same({ 'r.yaml:1:1: groups: expected a list of groups, not a table' },
       problems 'groups: { name: a }')
@@ -191,7 +191,7 @@ data:
     wrong, _, set = load 'kind: ConfigMap\ndata: { a: "groups: [{ name: b }]", c: "just text" }\n'
     assert.same({}, wrong)
     assert.equal('b', set.groups[1].name)
-    assert.same({ 'r.yaml:2:1: no entry of the ConfigMap has "groups:"' },
+    assert.same({ 'r.yaml:2:1: no entry of the ConfigMap has "groups:" or "remediations:"' },
       problems 'kind: ConfigMap\ndata: { a: b }\n')
   end)
 end)
