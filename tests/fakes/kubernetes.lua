@@ -64,6 +64,7 @@ function Kubernetes:step()
   local before = self.store.version
   self.stepping = true
   revisions.collect(self)
+  pods.step_autoscalers(self)
   deployments.step(self)
   revisions.step(self)
   pods.step(self)
@@ -78,6 +79,15 @@ function Kubernetes:settle()
     if not self:step() then return end
   end
   error 'the controllers do not come to an end'
+end
+
+local CONTROLLED = { Deployment = true, ReplicaSet = true, Pod = true, StatefulSet = true,
+  DaemonSet = true, ControllerRevision = true, PodDisruptionBudget = true,
+  HorizontalPodAutoscaler = true, Node = true }
+
+--- What controllers make of a change of a resource.
+function Kubernetes:follow(resource)
+  if CONTROLLED[resource.kind] and not self.manual and not self.stepping then self:settle() end
 end
 
 --- Moves the clock, in steps of a second at most, with a round of the controllers at each.
@@ -127,6 +137,7 @@ function Kubernetes:put(object, manager)
   local unknown = check.take_in(resource, object, old, true)
   assert(#unknown == 0)
   local uid = m.uid
+  self.stepping = true -- controllers come once it is as it should be
   if old then
     object = self.store:replace(resource, old, object, by)
   else
@@ -134,7 +145,8 @@ function Kubernetes:put(object, manager)
   end
   object.metadata.uid = uid or object.metadata.uid
   if kept then object.metadata.managedFields = kept end
-  if not self.manual then self:settle() end
+  self.stepping = false
+  self:follow(resource)
   return self.store:get(resource, m.namespace, m.name)
 end
 
@@ -150,7 +162,6 @@ function Kubernetes:list(kind, namespace) return self.store:all(kind, namespace)
 function Kubernetes:remove(kind, namespace, name)
   local object = assert(self:get(kind, namespace, name), 'nothing to remove')
   self.store:remove(types.by_kind[kind], object, BY)
-  if not self.manual then self:settle() end
 end
 
 --- What was stored, in order: { type = "ADDED" | "MODIFIED" | "DELETED", kind, namespace, name,
@@ -264,9 +275,7 @@ function kubernetes.start(options)
   for i = 1, o.nodes or 2 do self:put(kubernetes.node('node-' .. i)) end
   for _, object in ipairs(o.objects or {}) do self:put(object) end
   self.manual = o.manual or false
-  self.store.changed = function()
-    if not self.manual and not self.stepping then self:settle() end
-  end
+  self.store.changed = function(resource) self:follow(resource) end
   if not self.manual then self:settle() end
   self.server = assert(http.serve({ port = o.port, max_connections = 500, max_body = 16 << 20 },
     function(request) return handle(self, request) end))

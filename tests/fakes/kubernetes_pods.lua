@@ -285,4 +285,31 @@ function pods.step_budgets(fake)
   return changed
 end
 
+-- -- autoscalers ----------------------------------------------------------------------------------
+
+--- What an autoscaler does of itself where there is no load to see: its bounds are held.
+local function autoscaler_step(store, hpa)
+  local spec = hpa.spec
+  local target = store:find(spec.scaleTargetRef.kind, hpa.metadata.namespace,
+    spec.scaleTargetRef.name)
+  local now = target and target.spec.replicas or 0
+  if now == 0 then return false end
+  local wanted = math.max(spec.minReplicas, math.min(spec.maxReplicas, now))
+  local before = store.version
+  pods.change(store, target, function(t) t.spec.replicas = wanted end,
+    { manager = 'kube-controller-manager', subresource = 'scale' })
+  pods.change(store, hpa, function(h)
+    h.status = { currentReplicas = (target.status or {}).replicas or 0, desiredReplicas = wanted }
+  end)
+  return store.version ~= before
+end
+
+function pods.step_autoscalers(fake)
+  local changed = false
+  for _, hpa in ipairs(fake.store:all 'HorizontalPodAutoscaler') do
+    changed = autoscaler_step(fake.store, hpa) or changed
+  end
+  return changed
+end
+
 return pods

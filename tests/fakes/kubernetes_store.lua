@@ -75,7 +75,7 @@ local function note(self, type_, resource, object, before, by)
   table.insert(self.history, change)
   table.insert(self.changes, change)
   for event in pairs(self.waiting) do event:set() end
-  self.changed()
+  self.changed(resource)
 end
 
 local function by_now(self, by)
@@ -111,12 +111,19 @@ function Store:create(resource, object, by, dry)
   return object
 end
 
+local BESIDES = { resourceVersion = true, managedFields = true }
+
+--- Whether two versions of an object say the same.
 local function same(a, b)
-  local x, y = patch.clone(a), patch.clone(b)
-  for _, object in ipairs { x, y } do
-    object.metadata.resourceVersion, object.metadata.managedFields = nil, nil
+  for _, pair in ipairs { { a, b }, { b, a } } do
+    for k, v in pairs(pair[1]) do
+      if k ~= 'metadata' and not patch.equal(v, pair[2][k]) then return false end
+    end
+    for k, v in pairs(pair[1].metadata) do
+      if not BESIDES[k] and not patch.equal(v, pair[2].metadata[k]) then return false end
+    end
   end
-  return patch.equal(x, y)
+  return true
 end
 
 --- Whether the two have the same owners, whenever they came to own.
@@ -141,8 +148,12 @@ function Store:replace(resource, old, new, by, dry)
   for _, name in ipairs { 'uid', 'creationTimestamp', 'generation', 'name', 'namespace' } do
     m[name] = old.metadata[name]
   end
-  if by.operation ~= 'Apply' then fields.update(old, new, resource.kind, by_now(self, by)) end
-  if same(old, new) and same_owners(old, new) then return old end
+  if by.operation ~= 'Apply' then
+    if same(old, new) then return old end
+    fields.update(old, new, resource.kind, by_now(self, by))
+  elseif same(old, new) and same_owners(old, new) then
+    return old
+  end
   if resource.generation and not patch.equal(old.spec, new.spec) then
     m.generation = (m.generation or 1) + 1
   end

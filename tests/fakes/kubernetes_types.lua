@@ -22,6 +22,7 @@ local RESOURCES = {
   { '', 'v1', 'secrets', 'Secret', 'n' },
   { '', 'v1', 'services', 'Service', 'ns' },
   { '', 'v1', 'serviceaccounts', 'ServiceAccount', 'n' },
+  { '', 'v1', 'persistentvolumeclaims', 'PersistentVolumeClaim', 'ns' },
   { 'apps', 'v1', 'deployments', 'Deployment', 'nscg' },
   { 'apps', 'v1', 'replicasets', 'ReplicaSet', 'nscg' },
   { 'apps', 'v1', 'statefulsets', 'StatefulSet', 'nscg' },
@@ -116,7 +117,8 @@ local FIELDS = {
     reportingInstance:str series:obj source:obj type:str]],
   ConfigMap = 'binaryData:map data:map immutable:bool',
   Secret = 'data:map immutable:bool stringData:map type:str',
-  Service = 'spec:any status:any',
+  Service = 'spec:obj status:obj',
+  PersistentVolumeClaim = 'spec:obj status:obj',
   ServiceAccount = [[automountServiceAccountToken:bool imagePullSecrets:[]obj/name
     secrets:[]obj/name]],
   Deployment = 'spec:DeploymentSpec status:DeploymentStatus',
