@@ -53,6 +53,7 @@ local expression = { test = function(v)
   if type(v) ~= 'string' then return check.expected('an expression', v) end
   local message, at = promql.problem(v)
   if message then return message, nil, { { path = {}, message = message, at = at } } end
+  return nil, (v:gsub('%s+$', ''))
 end }
 
 local GROUP = { name = check.required(check.string()), interval = check.duration(),

@@ -60,6 +60,13 @@ local function alert_view(alert)
     activeAt = clock.text(alert.active_at), value = exponent_text(alert.value) }
 end
 
+--- The highest state of a rule's alerts; one whose evaluations have all failed has none, as in
+--- Prometheus.
+local function state_of(row)
+  if row.evaluated_at == 0 then return 'unknown' end
+  return signals.highest { series = json.decode(row.state).series or {} }
+end
+
 --- A rule of a rule group.
 local function group_rule(engine, rule)
   local row = evaluate.row(engine, rule.key)
@@ -72,7 +79,7 @@ local function group_rule(engine, rule)
   return told_of(row, { type = 'alerting', name = rule.name, query = rule.query,
     duration = rule.hold_for, keepFiringFor = rule.keep_firing_for, labels = rule.texts.labels,
     annotations = rule.texts.annotations, alerts = alerts,
-    state = row.evaluated_at > 0 and signals.highest(json.decode(row.state)) or 'unknown' })
+    state = state_of(row) })
 end
 
 --- What can alert: a forecast does where it says when.

@@ -83,7 +83,7 @@ describe('/api/v1/rules', function()
         annotations = { summary = '21.5 degrees' }, state = 'pending', activeAt = now,
         value = '2.15e+01' } } }, alert)
     local cold = get('/api/v1/rules').groups[3].rules[1]
-    assert.same({ 'unknown', 'err', 'no (x)' }, { cold.state, cold.health, cold.lastError })
+    assert.same({ 'inactive', 'err', 'no (x)' }, { cold.state, cold.health, cold.lastError })
   end)
 
   it('and what was never evaluated is unknown', function()
