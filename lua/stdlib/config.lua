@@ -316,6 +316,9 @@ function config.parse(path, text)
     add({ 'approvals', 'group' }, check.unknown('group', approvals.group,
       check.names(approvals.groups)))
   end
+  if values.slack and values.slack.listen and not values.slack.signing_secret_file then
+    add({ 'slack', 'listen' }, 'buttons that come over HTTP need slack.signing_secret_file')
+  end
   check_files(root, folder_of(path), add)
   find_cluster(values, folder_of(path), problems, add)
   local calendar_text

@@ -31,6 +31,17 @@ struct listener {
     char *address;              /* as it was asked for */
 };
 
+/* The doors to the service: to all of it, and where others have to come in, to what is theirs. */
+enum { DOOR_ALL, DOOR_SLACK, DOORS };
+static const char *const only_path[DOORS] = {[DOOR_SLACK] = "/slack/interactions"};
+
+struct door {
+    struct daemon *daemon;
+    const char *only;          /* the one path that is there; NULL: all */
+    bool wanted;               /* by the candidate */
+    struct listener now, next; /* next: opened for the candidate */
+};
+
 struct daemon {
     struct host *host;
     char *config_path, *data_dir;
@@ -39,7 +50,7 @@ struct daemon {
     struct store *store;
     int lock; /* on data_dir/lock: one process a store; -1 until then */
 
-    struct listener now, next; /* next: opened for the candidate */
+    struct door doors[DOORS];
 
     struct generation *active, *candidate; /* NULL where there is none */
     struct list draining;
@@ -68,16 +79,23 @@ static void on_tick(uv_timer_t *t) { (void)t; } /* makes a turn happen, no more 
 
 /* -- requests -- */
 
+static void refuse(struct http_exchange *x, int status, const char *body)
+{
+    static const char *const headers[] = {"Content-Type", "application/json", NULL};
+    http_respond(x, status, headers, body, strlen(body));
+}
+
 static void on_request(void *ud, struct http_exchange *x)
 {
-    static const char body[] =
-        "{\"status\":\"error\",\"errorType\":\"unavailable\",\"error\":\"not ready yet\"}";
-    static const char *const headers[] = {"Content-Type", "application/json", NULL};
-    struct daemon *d = ud;
-    if (d->active != NULL)
+    struct door *at = ud;
+    struct daemon *d = at->daemon;
+    if (at->only != NULL && strcmp(http_path(x), at->only) != 0)
+        refuse(x, 404, "{\"status\":\"error\",\"errorType\":\"not_found\",\"error\":\"not here\"}");
+    else if (d->active != NULL)
         generation_handle(d->active, x);
     else
-        http_respond(x, 503, headers, body, sizeof body - 1);
+        refuse(x, 503,
+               "{\"status\":\"error\",\"errorType\":\"unavailable\",\"error\":\"not ready yet\"}");
 }
 
 static void close_listener(struct listener *l)
@@ -119,28 +137,38 @@ static int open_data_dir(struct daemon *d, const char *path, struct err *e)
     return rc;
 }
 
-static int open_listener(struct daemon *d, const struct daemon_needs *n, struct err *e)
+static int open_door(struct door *at, const char *host, int port, const struct daemon_needs *n,
+                     struct err *e)
 {
     char address[300];
-    snprintf(address, sizeof address, "%s:%d", n->host, n->port);
-    close_listener(&d->next);
-    if (d->now.address != NULL && strcmp(d->now.address, address) == 0) return 0;
-    struct http_server_options o = {.host = n->host,
-                                    .port = n->port,
+    at->wanted = host != NULL;
+    close_listener(&at->next);
+    if (!at->wanted) return 0;
+    snprintf(address, sizeof address, "%s:%d", host, port);
+    if (at->now.address != NULL && strcmp(at->now.address, address) == 0) return 0;
+    struct http_server_options o = {.host = host,
+                                    .port = port,
                                     .max_body = n->max_body,
                                     .max_connections = n->max_connections,
                                     .request_ms = 10000,
                                     .answer_ms = 60000};
-    int rc = http_server_open(&d->next.server, d->host->loop, &o, on_request, d, e);
-    if (rc == 0) d->next.address = xstrdup(address);
+    int rc = http_server_open(&at->next.server, at->daemon->host->loop, &o, on_request, at, e);
+    if (rc == 0) at->next.address = xstrdup(address);
     return rc;
+}
+
+static void close_next(struct daemon *d)
+{
+    for (int i = 0; i < DOORS; i++) close_listener(&d->doors[i].next);
 }
 
 int daemon_prepare(struct daemon *d, const struct daemon_needs *needs, struct store **store,
                    struct err *e)
 {
     int rc = open_data_dir(d, needs->data_dir, e);
-    if (rc == 0) rc = open_listener(d, needs, e);
+    if (rc == 0) rc = open_door(&d->doors[DOOR_ALL], needs->host, needs->port, needs, e);
+    if (rc == 0)
+        rc = open_door(&d->doors[DOOR_SLACK], needs->slack_host, needs->slack_port, needs, e);
     d->drain_ms = needs->drain_ms;
     *store = d->store;
     return rc;
@@ -189,10 +217,12 @@ static int swap(struct daemon *d, struct generation *g, struct err *e)
     int rc = generation_activate(g, old == NULL, e);
     if (rc < 0) return rc;
     d->active = g;
-    if (d->next.server != NULL) {
-        close_listener(&d->now);
-        d->now = d->next;
-        d->next = (struct listener){NULL, NULL};
+    for (int i = 0; i < DOORS; i++) {
+        struct door *at = &d->doors[i];
+        if (at->wanted && at->next.server == NULL) continue; /* the same as before */
+        close_listener(&at->now);
+        at->now = at->next;
+        at->next = (struct listener){NULL, NULL};
     }
     if (old == NULL) return 0;
     struct err ignored = {0};
@@ -214,7 +244,7 @@ static void end_soon(struct daemon *d, int status, const struct lines *problems)
 static void refused(struct daemon *d, struct generation *g, const char *kind,
                     const struct lines *why)
 {
-    close_listener(&d->next);
+    close_next(d);
     drain(d, g, 0);
     if (d->active == NULL) {
         end_soon(d, strcmp(kind, "start") == 0 || strcmp(kind, "internal") == 0 ? 3 : 2, why);
@@ -316,7 +346,8 @@ void daemon_stop(struct daemon *d)
     log_write(LOG_INFO, "stopping", NULL);
     d->stopping = true;
     d->stop_deadline_ms = clock_monotonic_ms() + d->drain_ms;
-    if (d->now.server != NULL) http_server_pause(d->now.server);
+    for (int i = 0; i < DOORS; i++)
+        if (d->doors[i].now.server != NULL) http_server_pause(d->doors[i].now.server);
     if (d->active != NULL && generation_call(d->active, "deactivate", NULL, &e) < 0)
         log_printf(LOG_ERROR, "could not be stopped in order: %s", e.text);
 }
@@ -338,8 +369,8 @@ static void end(struct daemon *d)
     generation_close(d->active);
     while (!list_empty(&d->draining))
         generation_close(LIST_ITEM(d->draining.next, struct generation, link));
-    close_listener(&d->now);
-    close_listener(&d->next);
+    close_next(d);
+    for (int i = 0; i < DOORS; i++) close_listener(&d->doors[i].now);
     watchdog_stop(d->watchdog);
     store_close(d->store);
     if (d->lock >= 0) close(d->lock);
@@ -465,6 +496,7 @@ int daemon_start(struct host *host, const char *config_path, daemon_done_fn *don
     hash_random_hex(8, d->process);
     d->started_at = (double)clock_wall_ms() / 1000;
     d->lock = -1;
+    for (int i = 0; i < DOORS; i++) d->doors[i] = (struct door){.daemon = d, .only = only_path[i]};
     d->last_outcome = "none yet";
     d->done = done;
     d->ud = ud;

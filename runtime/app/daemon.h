@@ -28,11 +28,13 @@ int daemon_start(struct host *host, const char *config_path, daemon_done_fn *don
                  struct err *e);
 void daemon_stop(struct daemon *d); /* gracefully, as SIGTERM does */
 
-/* What a generation in the making needs of the process. Opens the store at the first time and a
- * listener where the address is a new one; that becomes the server with the generation. */
+/* What a generation in the making needs of the process. Opens the store at the first time and
+ * listeners where an address is a new one; these become the servers with the generation. */
 struct daemon_needs {
     const char *data_dir, *host;
     int port;
+    const char *slack_host; /* of one more listener, for Slack alone; NULL: none */
+    int slack_port;
     size_t max_body;
     unsigned max_connections;
     int64_t drain_ms;

@@ -79,7 +79,8 @@ static int l_run(lua_State *L)
 
 /* -- for generations -- */
 
-/* prepare{data_dir=, host=, port=, max_body=, max_connections=, drain=} -> store | nil, message */
+/* prepare{data_dir=, host=, port=, slack_host=, slack_port=, max_body=, max_connections=, drain=}
+ * -> store | nil, message */
 static int l_prepare(lua_State *L)
 {
     struct daemon *d = daemon_of(L);
@@ -87,6 +88,8 @@ static int l_prepare(lua_State *L)
         .data_dir = bind_opt_string(L, 1, "data_dir", "."),
         .host = bind_opt_string(L, 1, "host", "127.0.0.1"),
         .port = (int)bind_opt_integer(L, 1, "port", 0),
+        .slack_host = bind_opt_string(L, 1, "slack_host", NULL),
+        .slack_port = (int)bind_opt_integer(L, 1, "slack_port", 0),
         .max_body = (size_t)bind_opt_integer(L, 1, "max_body", 1 << 20),
         .max_connections = (unsigned)bind_opt_integer(L, 1, "max_connections", 200),
         .drain_ms = (int64_t)(bind_opt_number(L, 1, "drain", 30) * 1000),

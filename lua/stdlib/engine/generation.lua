@@ -212,8 +212,10 @@ function generation.build(path, active)
   local values = read.config
   local made, why = file.make_folder(values.data_dir)
   if not made then return nil, { 'data_dir: ' .. why }, 'start' end
+  local public = values.slack and values.slack.listen
   local store, message = daemon.prepare { data_dir = values.data_dir, host = values.listen.host,
-    port = values.listen.port, max_body = values.limits.max_body,
+    port = values.listen.port, slack_host = public and public.host,
+    slack_port = public and public.port, max_body = values.limits.max_body,
     max_connections = values.limits.max_connections,
     drain = values.drain }
   if not store then return nil, { message }, 'start' end

@@ -7,6 +7,7 @@ local http = require 'http'
 local json = require 'perigee.json'
 local rule_series = require 'server.rule_series'
 local scrape = require 'server.metrics'
+local slack = require 'server.slack'
 local webhook = require 'server.webhook'
 
 local routes = {}
@@ -70,11 +71,19 @@ local function expose_rules(engine)
   return answer(200, rule_series.TYPE, rule_series.expose(engine))
 end
 
+--- Slack's requests are signed; an answer to one has an empty body.
+local function interactions(engine, request)
+  local said, refusal = slack.interactions(engine, request)
+  if said then return answer(200, 'text/plain; charset=utf-8', said.text) end
+  return failure(refusal.status, refusal.message)
+end
+
 -- -- the table ------------------------------------------------------------------------------------
 
 local GET, POST = { GET = true, HEAD = true }, { POST = true }
 
---- `needs`: the role; `run`: the API's function; `raw`: what answers by itself.
+--- `needs`: the role; `run`: the API's function; `raw`: what answers by itself. `signed`: believed
+--- for its signature, by whatever name of ours it comes in.
 local PATHS = {
   ['/'] = { methods = GET, needs = 'open', raw = page('index.html', 'text/html; charset=utf-8') },
   ['/app.js'] = { methods = GET, needs = 'open',
@@ -92,6 +101,7 @@ local PATHS = {
   raw = function() return text(200, 'perigee is ready') end },
   ['/-/reload'] = { methods = { POST = true, PUT = true }, needs = 'admin', lifecycle = true,
   raw = reload },
+  ['/slack/interactions'] = { methods = POST, needs = 'open', signed = true, raw = interactions },
   ['/api/v1/signals'] = { methods = GET, needs = 'viewer', run = api.signals },
   ['/api/v1/forecasts'] = { methods = GET, needs = 'viewer', run = api.forecasts },
   ['/api/v1/predictions'] = { methods = GET, needs = 'viewer', run = api.predictions },
@@ -163,9 +173,9 @@ end
 ---@return fun(request: table): table
 function routes.handler(engine)
   return function(request)
-    local refused = auth.refuse_request(engine.config, request)
-    if refused then return failure(403, refused) end
     local route, id = find(request.path)
+    local refused = not (route and route.signed) and auth.refuse_request(engine.config, request)
+    if refused then return failure(403, refused) end
     if not route then return failure(404, ('there is nothing at %s'):format(request.path)) end
     if not route.methods[request.method] then
       local response = failure(405,
