@@ -234,11 +234,11 @@ local GONE = { message_not_found = true, cant_update_message = true, edit_window
 local function update_plan(engine, row)
   local p = plans.get(engine.store, row.plan_id)
   local text, blocks = content_of(engine, row, p)
-  set(engine, row, { due_at = clock.now() + LEASE })
+  set(engine, row, { claimed_by = engine.process, due_at = clock.now() + LEASE })
   local answer, failure = engine.slack:call('chat.update',
     { channel = row.channel, ts = row.ts, text = text, blocks = blocks })
   if answer then
-    set(engine, row, { shown = row.mark, attempts = 0, due_at = clock.now() })
+    set(engine, row, { shown = row.mark, attempts = 0, claimed_by = '', due_at = clock.now() })
     metrics.slack_messages:add(1, 'update', 'sent')
   elseif GONE[failure.error] then
     log.warn('a message in Slack cannot be updated',
@@ -283,7 +283,11 @@ end
 local function next_update(engine)
   local now = clock.now()
   for _, row in ipairs(engine.store:rows(FOLLOWED)) do
-    if row.mark ~= row.shown and (row.due_at <= now or row.due_at > now + LEASE) then return row end
+    local of_another = row.claimed_by ~= '' and row.claimed_by ~= engine.process
+    if row.mark ~= row.shown
+      and (row.due_at <= now or row.due_at > now + LEASE or of_another) then
+      return row
+    end
   end
 end
 

@@ -1,6 +1,6 @@
---- POST /slack/interactions: Slack's buttons over HTTP. What comes in is believed for its signature
---- alone, over the bytes as they came and fresh; it is kept before it is answered, and decided about
---- afterwards.
+--- POST /slack/interactions: Slack's buttons over HTTP. What comes in is believed for its
+--- signature alone, over the bytes as they came and fresh; it is kept before it is answered, and
+--- decided about afterwards.
 local clock = require 'perigee.clock'
 local hash = require 'perigee.hash'
 local http = require 'http'
