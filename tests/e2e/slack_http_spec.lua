@@ -41,7 +41,8 @@ local function click(port, message, ts, user, action)
     end
   end
   local body = http.form { payload = json.encode { type = 'block_actions', api_app_id = 'A1',
-    trigger_id = hash.random(8), team = { id = 'T061EG9R6' }, user = { id = user }, channel = { id = 'C024BE91L' },
+    trigger_id = hash.random(8), team = { id = 'T061EG9R6' }, user = { id = user },
+    channel = { id = 'C024BE91L' },
     container = { type = 'message', message_ts = ts, channel_id = 'C024BE91L' },
     actions = { { type = 'button', action_id = action, value = value } } } }
   local at = ('%d'):format(math.floor(clock.now()))

@@ -118,7 +118,8 @@ describe('the message about a plan', function()
   it('keeps within Slack\'s limits whatever labels, reasons and diffs hold', function()
     local random = support.random(7)
     local PIECES = { '<!channel>', '<@U1>', '&', '<', '>', '&lt;', '@here', '*', '_', '~', '`',
-      '```', '\n', '\r', '\0', '"', '\\', 'ä', '漢', '😀', '\u{202E}', '\u{200B}', '\xff', '\xed\xa0\x80',
+      '```', '\n', '\r', '\0', '"', '\\', 'ä', '漢', '😀', '\u{202E}', '\u{200B}',
+      '\xff', '\xed\xa0\x80',
       '\xf0\x9f', '|', '^', '<https://evil|ok>', '<!date^0^x|y>', 'word ', '\u{2028}', '\x7f' }
     local function hostile(most)
       local out = {}
@@ -140,7 +141,8 @@ describe('the message about a plan', function()
       for i = 1, random(50) do
         o.plan.actions[i] = { name = 'http.request', args = { url = ('"'):rep(random(300)) } }
         o.plan.previews[i] = random(3) == 1 and {} or { summary = hostile(80),
-          current = hostile(30), proposed = hostile(30), diff = hostile(1500), warnings = { hostile(40), hostile(40) },
+          current = hostile(30), proposed = hostile(30), diff = hostile(1500),
+          warnings = { hostile(40), hostile(40) },
           unavailable = 3, replicas = 4 }
         if random(2) == 1 then
           o.done[i] = { state = 'failed', outcome = json.encode { message = ('"<'):rep(200) } }
