@@ -148,9 +148,9 @@ describe('on a real Prometheus with two weeks of history', function()
 
   it('the originals stay silent where they should not, and fire where they should not', function()
     -- Not the hot machine, not the dead one; not where half of the memory is gone that should be
-    -- Not the hot machine, not the dead one; not where half of the memory is gone that should be
     -- there now; not a whole job that is slow since its roll-out. Only a handler that is called
     -- once in ten minutes.
+    assert.same({ 'LatencyAnomalyDetected: batch-1' }, firing('classic.yaml', stop))
     assert.same({}, firing('classic.yaml', stop - 3 * HOUR))
     -- Every day at the usual low.
     assert.same({ 'MemoryAnomalyDetected: leaking swinging' },
