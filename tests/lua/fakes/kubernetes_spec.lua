@@ -3,6 +3,8 @@ local clock = require 'perigee.clock'
 local http = require 'http'
 local json = require 'json'
 local kubernetes = require 'fakes.kubernetes'
+local remote = require 'fakes.kubernetes_remote'
+local testing = require 'testing.world'
 
 local STRATEGIC = 'application/strategic-merge-patch+json'
 local MERGE = 'application/merge-patch+json'
@@ -491,5 +493,30 @@ describe('faults of the fake', function()
     local changes = fake:changes 'perigee'
     assert.same({ 1, 'MODIFIED', 'Deployment', 'checkout' }, { #changes, changes[1].type,
       changes[1].kind, changes[1].name })
+  end)
+end)
+
+describe('the fake as a program', function()
+  it('does what it is told from elsewhere', function()
+    local world = testing.new 'perigee-fake'
+    local remote_fake = remote.start(world, { objects = { kubernetes.deployment 'shop/checkout' },
+      ready_after = 0.1, tokens = { secret = true } })
+    local ok, message = pcall(function()
+      world:wait_for('the pods', 10, function()
+        return remote_fake:get('Deployment', 'shop', 'checkout').status.readyReplicas == 3
+      end)
+      fake = { url = remote_fake.url, stop = function() end }
+      remote_fake:fault { method = 'PATCH', status = 503 }
+      local change = { spec = { replicas = 4 } }
+      assert.equal(503, (ask('PATCH', CHECKOUT, change, MERGE, 'secret')))
+      assert.equal(200, (ask('PATCH', CHECKOUT .. '?fieldManager=perigee', change, MERGE,
+        'secret')))
+      assert.same({ 1, 2, 1 }, { remote_fake:faults_hit(), #remote_fake:asked('PATCH'),
+        #remote_fake:changes 'perigee' })
+      remote_fake:set_tokens {}
+      assert.equal(401, (ask('GET', CHECKOUT, nil, nil, 'secret')))
+    end)
+    world:close()
+    assert(ok, message)
   end)
 end)
