@@ -52,7 +52,7 @@ local function between_rows(engine, p, position, direction, action, before, atte
     end })
     outcome = f(plan.arguments(action), previews.context(engine, p, position, direction,
       { before = before, started_at = clock.now(), halted = function()
-        local refusal = guardrails.between(engine, p)
+        local refusal = guardrails.between(engine, p, position)
         return refusal and refusal.message
       end }))
   end
