@@ -39,6 +39,7 @@ slack.OPTIONS = {
 slack.SECTION = {
   signing_secret_file = check.string(),
   channel = check.required(id('^[#%w][%w%-_.]*$', 'a channel such as "#incident-response"')),
+  notify_channels = check.list_of(id('^[#%w][%w%-_.]*$', 'a channel such as "#ops"'), {}),
   approvers = check.list_of(id('^[UW]%w+$', 'a user\'s id such as U0123ABCD'), {}),
   user_groups = check.list_of(id('^S%w+$', 'a user group\'s id such as S0123ABCD'), {}),
   listen = { test = http.check_listen },

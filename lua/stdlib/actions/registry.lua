@@ -57,6 +57,7 @@ local ACTIONS = {
   ['kubernetes.rollback'] = require 'actions.kubernetes_rollback',
   ['kubernetes.scale'] = require 'actions.kubernetes_scale',
   ['kubernetes.uncordon'] = cordon.uncordon,
+  notify = require 'actions.notify',
   verify = require 'actions.verify',
 }
 

@@ -76,6 +76,7 @@ return function(...)
   if #values > 0 then files = expand(values, problems) end
   local rules, errors, warnings = load_rules.load(files,
     { every = settings.evaluation_interval, limits = {},
+    groups = settings.approvals and settings.approvals.groups,
     folder = (values.config or 'perigee.yaml'):match '^(.*)/[^/]*$' or '.' })
   table.move(errors, 1, #errors, #problems + 1, problems)
   report(values, problems, warnings, { files = #files, signals = size(rules.signals),

@@ -15,6 +15,25 @@ local function args_text(args)
   return table.concat(parts, ', ')
 end
 
+local function approvals_text(a)
+  return ('%d of %d given%s'):format(a.given, a.needed,
+    a.group and ', by members of ' .. cli.plain(a.group) or '')
+end
+
+--- What the action would do to its target, as the server's dry run said.
+local function show_preview(preview)
+  if not preview then return end
+  print('     ' .. cli.plain(preview.summary))
+  if preview.current or preview.proposed then
+    print(('     %s → %s'):format(cli.plain(preview.current or '?'),
+      cli.plain(preview.proposed or '?')))
+  end
+  for _, warning in ipairs(preview.warnings or {}) do
+    print('     ' .. cli.colour('yellow', 'warning: ' .. cli.plain(warning)))
+  end
+  for line in (preview.diff or ''):gmatch '[^\n]+' do print('     | ' .. cli.plain(line)) end
+end
+
 --- Prints everything that an approval is about.
 ---@param p table  as the API gives it
 function plan_view.show(p)
@@ -23,9 +42,11 @@ function plan_view.show(p)
   if p.incident_id then print(('  incident  %s'):format(p.incident_id)) end
   print(('  digest    %s'):format(p.digest))
   if p.reason then print(('  reason    %s'):format(cli.plain(p.reason))) end
+  if p.approvals then print('  approvals ' .. approvals_text(p.approvals)) end
   if p.state == 'pending' then print(('  expires   %s'):format(cli.time_text(p.expires_at))) end
   for i, action in ipairs(p.actions) do
     print(('  %d. %s { %s }'):format(i, action.name, args_text(action.args)))
+    show_preview(action.preview)
     if action.outcome then
       print(('     %s: %s'):format(action.state, cli.plain(action.outcome.message or '')))
     end

@@ -48,6 +48,7 @@ function generation.read(path)
   if not values then return nil, texts(problems), 'config' end
   local rules, errors, warnings = load_rules.load(values.files, {
     every = values.evaluation_interval, folder = path:match '^(.*)/[^/]*$' or '.',
+    groups = values.approvals.groups,
     limits = { instructions = 1000000, allocated = 64 << 20,
       cpu_ms = math.tointeger(values.limits.rule_cpu) } })
   if #errors > 0 then return nil, texts(errors), 'rules' end

@@ -28,7 +28,7 @@ end
 function quorum.open(engine, p)
   local least = engine.config.approvals
   local def = engine.rules.playbooks[p.playbook]
-  local own = def and def.approval or {}
+  local own = def and def.approval or {} -- of a list of remediations there is none
   local remind = own.remind or least.remind
   engine.store:exec([[insert into approvals
     (plan_id, needed, voters, requester, remind_every, remind_at) values (?, ?, ?, ?, ?, ?)]], p.id,

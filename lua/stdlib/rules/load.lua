@@ -219,7 +219,8 @@ end
 --- Loads and checks rule files. Cells stay open: closing them is the caller's, by their garbage
 --- collection at the latest.
 ---@param paths string[]
----@param options { every: number, limits: table, folder?: string, untrained?: boolean }  folder of
+---@param options { every: number, limits: table, folder?: string, untrained?: boolean,
+---       groups?: table }  groups: the operator's, that playbooks may name; folder of
 ---       the configuration, where models are looked for too; untrained: they need not be there
 ---@return rules.Set set
 ---@return rules.Problem[] problems   when there are any, the set is not to be used
@@ -243,6 +244,13 @@ function load_rules.load(paths, options)
   end, add)
   for _, def in pairs(set.playbooks) do
     if def.is_valid and not def.is_static and def.plan then self:try_plan(def, set) end
+  end
+  for _, def in pairs(options.groups and set.playbooks or {}) do
+    local group = def.is_valid and def.approval and def.approval.group
+    if group and not options.groups[group] then
+      self:add_at(def, { 'approval', 'group' },
+        check.unknown('group of approvals.groups', group, check.names(options.groups)))
+    end
   end
   for _, def in pairs(options.untrained and {} or set.predictions) do
     if def.is_valid then self:check_model(def) end

@@ -4,7 +4,7 @@ return {
   detectors = { 'threshold', 'z_score', 'robust_z_score', 'hour_of_week', 'ratio_to_baseline',
     'combine', 'isolation_forest', 'forecast_band' },
   actions = { 'http.request', 'kubernetes.cordon', 'kubernetes.patch', 'kubernetes.restart',
-    'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon', 'verify' },
+    'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon', 'notify', 'verify' },
   triggers = { 'metric', 'kubernetes_event', 'every' },
   named_triggers = { 'alert' }, -- alert "Name" { … }
   policies = { 'trust.policy' },

@@ -1,4 +1,4 @@
-// The first page: what is odd, what came of it, what is planned. It only reads.
+// The first page: what is odd, what came of it, what is planned; and the decision about a plan.
 'use strict';
 
 const tokenKey = 'perigee-token';
@@ -53,6 +53,77 @@ function drawPlan(row, plan) {
   cell(row, plan.reason);
 }
 
+// An element that holds text.
+function element(parent, name, content, className) {
+  const node = parent.appendChild(document.createElement(name));
+  node.textContent = content ?? '';
+  if (className) node.className = className;
+  return node;
+}
+
+// A step of a plan: what it would do to its target, as the server's dry run said.
+function drawStep(list, action) {
+  const item = list.appendChild(document.createElement('li'));
+  const preview = action.preview ?? {};
+  element(item, 'p', `${action.name}: ${preview.summary ?? JSON.stringify(action.args)}`);
+  if (preview.current || preview.proposed) {
+    element(item, 'p', `${preview.current ?? '?'} → ${preview.proposed ?? '?'}`);
+  }
+  for (const warning of preview.warnings ?? []) element(item, 'p', `⚠ ${warning}`, 'pending');
+  if (preview.diff) element(item, 'pre', preview.diff);
+}
+
+function approvalsText({ given, needed, group }) {
+  return `${given} of ${needed} approvals${group ? `, of ${group}` : ''}`;
+}
+
+// A plan that waits, whole: what is shown here is what the decision is about.
+function drawPending(parent, plan) {
+  const box = element(parent, 'article', '', 'plan');
+  element(box, 'h3', `${plan.playbook} (${plan.id})`);
+  element(box, 'p', `${approvalsText(plan.approvals)} · trust ${plan.trust} · expires ${timeText(plan.expires_at)}`);
+  if (plan.incident_id) element(box, 'p', `incident ${plan.incident_id}`);
+  const steps = box.appendChild(document.createElement('ol'));
+  for (const action of plan.actions) drawStep(steps, action);
+  for (const d of plan.decisions) {
+    element(box, 'p', `${d.decision} by ${d.who} (${d.via}) at ${timeText(d.at)}${d.reason ? `: ${d.reason}` : ''}`);
+  }
+  element(box, 'p', plan.digest, 'empty');
+  const buttons = element(box, 'p', '', 'buttons');
+  element(buttons, 'button', 'Approve…', 'approve').addEventListener('click', () => ask('approve', plan));
+  element(buttons, 'button', 'Reject…', 'reject').addEventListener('click', () => ask('reject', plan));
+}
+
+function drawApprovals(plans) {
+  const list = document.createDocumentFragment();
+  for (const plan of plans) drawPending(list, plan);
+  byId('pending').replaceChildren(list);
+  byId('approvals').hidden = plans.length === 0;
+}
+
+// Asks once more, and for a reason; the decision is about the plan as it was shown when it was asked.
+function ask(verb, plan) {
+  const yes = verb === 'approve' ? 'Approve' : 'Reject';
+  byId('decision-title').textContent = `${yes} ${plan.playbook}?`;
+  byId('decision-what').textContent = plan.actions
+    .map((a, i) => `${i + 1}. ${a.preview?.summary ?? a.name}`).join('\n');
+  byId('decision-reason').value = '';
+  byId('decision-error').textContent = '';
+  byId('decision-yes').textContent = yes;
+  byId('decision-yes').className = verb;
+  byId('decision-yes').onclick = async () => {
+    try {
+      await send(`/api/v1/plans/${encodeURIComponent(plan.id)}/${verb}`,
+        { digest: plan.digest, reason: byId('decision-reason').value.trim() || undefined });
+      byId('decision').close();
+    } catch (error) {
+      byId('decision-error').textContent = error.message;
+    }
+    refresh();
+  };
+  byId('decision').showModal();
+}
+
 function daysText(forecast) {
   const days = forecast.days_until_threshold;
   if (typeof days !== 'number' || typeof forecast.threshold !== 'number') return '';
@@ -78,19 +149,24 @@ function drawSeries(row, { signal, series }) {
   cell(row, series?.reason ?? signal.error);
 }
 
-async function get(path) {
+async function call(path, options, headers) {
   const token = sessionStorage.getItem(tokenKey);
-  const response = await fetch(path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
+  if (token) headers.Authorization = `Bearer ${token}`;
+  const response = await fetch(path, { ...options, headers });
   if (response.status === 401 || response.status === 403) byId('login').hidden = false;
   const answer = await response.json();
   if (answer.status !== 'success') throw new Error(answer.error);
   return answer.data;
 }
 
+const get = (path) => call(path, {}, {});
+const send = (path, body) =>
+  call(path, { method: 'POST', body: JSON.stringify(body) }, { 'Content-Type': 'application/json' });
+
 async function refresh() {
   try {
-    const [status, signals, incidents, plans, forecasts] = await Promise.all(
-      ['status', 'signals', 'incidents?limit=50', 'plans?limit=50', 'forecasts'].map((path) => get(`/api/v1/${path}`)));
+    const [status, signals, incidents, plans, forecasts, approvals] = await Promise.all(
+      ['status', 'signals', 'incidents?limit=50', 'plans?limit=50', 'forecasts', 'approvals?limit=50'].map((path) => get(`/api/v1/${path}`)));
     const notes = [`version ${status.version}`, `${status.signals} signals`];
     if (status.dry_run) notes.push('dry run');
     if (status.kill_switch) notes.push(`kill switch on: ${status.kill_switch}`);
@@ -98,6 +174,7 @@ async function refresh() {
     byId('status').textContent = notes.join(' · ');
     fill('incidents', incidents, drawIncident);
     fill('plans', plans, drawPlan);
+    drawApprovals(approvals);
     byId('capacity').hidden = forecasts.length === 0;
     fill('forecasts', forecasts, drawForecast);
     const series = signals.flatMap((signal) =>
@@ -109,6 +186,7 @@ async function refresh() {
   }
 }
 
+byId('decision-no').addEventListener('click', () => byId('decision').close());
 byId('login').addEventListener('submit', (event) => {
   event.preventDefault();
   sessionStorage.setItem(tokenKey, byId('token').value.trim());

@@ -23,6 +23,6 @@ describe('actions.registry', function()
       end
     end
     assert.same({ 'http.request', 'kubernetes.cordon', 'kubernetes.patch', 'kubernetes.restart',
-      'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon' }, changing)
+      'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon', 'notify' }, changing)
   end)
 end)

@@ -24,6 +24,7 @@ describe('perigee approvals', function()
         .. '  playbook  mend\n'
         .. ('  incident  %s\n'):format(incident.id)
         .. ('  digest    %s\n'):format(plan.digest)
+        .. '  approvals 0 of 1 given\n'
         .. '  expires   2023-11-14 22:28:40Z\n'
         .. '  1. http.request { body = a?[1mb, headers = {"X-A":"b"}, method = POST, '
         .. 'url = http://shop/rollback }\n', result.out)
@@ -50,5 +51,26 @@ describe('perigee approvals', function()
       assert.same({ 3, '', 'perigee: a bearer token is needed, and it must be a known one (status '
         .. '401)\n' }, { result.status, result.out, result.err })
     end)
+  end)
+end)
+
+describe('a plan with a dry run', function()
+  it('is shown with what would change', function()
+    local plan_view = require 'command.plan_view'
+    local lines, old = {}, print
+    print = function(text) lines[#lines + 1] = text end -- luacheck: ignore
+    local ok, message = pcall(plan_view.show, { id = 'plan-1', state = 'pending',
+      trust = 'human_approve', playbook = 'mend', digest = 'sha256:0', decisions = {},
+      expires_at = '2023-11-14T22:28:40.000Z',
+      approvals = { given = 1, needed = 2, group = 'sre' }, actions = { { name = 'x', args = {},
+        preview = { summary = 'scale \27shop', current = '3', proposed = '5',
+          diff = '- replicas: 3\n+ replicas: 5', warnings = { 'near its limit' } } } } })
+    print = old -- luacheck: ignore
+    assert(ok, message)
+    local text = table.concat(lines, '\n')
+    for _, words in ipairs { 'approvals 1 of 2 given, by members of sre', '     scale ?shop',
+      '     3 → 5', '     warning: near its limit', '     | - replicas: 3\n     | + replicas: 5' } do
+      assert.truthy(text:find(words, 1, true), words)
+    end
   end)
 end)

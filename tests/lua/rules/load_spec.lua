@@ -229,3 +229,22 @@ describe('a plan is tried on a made-up event', function()
     assert.same({ {}, {} }, { problems, warnings })
   end)
 end)
+
+describe('the group that a playbook wants its approvals from', function()
+  it('is one of the operator\'s', function()
+    local path = support.folder() .. '/x.lua'
+    assert(file.write(path, table.concat({ 'playbook "p" {',
+      '  when = metric { query = "x" }, trust = "human_approve",',
+      '  approval = { quorum = 2, group = "sra" },',
+      '  plan = { notify { text = "x" } } }' }, '\n')))
+    local function problems(groups)
+      local _, found = load_rules.load({ path }, { every = 30, limits = {}, groups = groups })
+      return found
+    end
+    assert.same({}, problems(nil))
+    assert.same({}, problems { sra = {} })
+    local found = problems { sre = {} }
+    assert.same({ 3, 'playbook "p": unknown group of approvals.groups "sra"; '
+      .. 'did you mean "sre"?' }, { found[1].line, found[1].message })
+  end)
+end)
