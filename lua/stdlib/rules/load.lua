@@ -168,7 +168,7 @@ end
 
 -- What the series of a trigger may have; which they do have only the source knows.
 local USUAL_LABELS = { 'namespace', 'pod', 'container', 'node', 'deployment', 'statefulset',
-  'daemonset', 'instance', 'job', 'app', 'service' }
+  'daemonset', 'workload', 'instance', 'job', 'app', 'service' }
 
 function Loader:try_plan(def, rule_set)
   local event = triggers.sample(def.when)
