@@ -1,5 +1,6 @@
---- notify: tells people something, in Slack, else through Alertmanager, else in the log. The action's
---- key goes with the message, so that after a crash it is looked for before it is sent again.
+--- notify: tells people something, in Slack, else through Alertmanager, else in the log. The
+--- action's key goes with the message, so that after a crash it is looked for before it is sent
+--- again.
 local check = require 'check'
 local clock = require 'perigee.clock'
 local hash = require 'perigee.hash'

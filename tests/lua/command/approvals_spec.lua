@@ -1,3 +1,4 @@
+local json = require 'perigee.json'
 local support = require 'lua.command.support'
 
 describe('perigee approvals', function()
@@ -31,6 +32,18 @@ describe('perigee approvals', function()
     end)
   end)
 
+  it('shows what would change, as the dry run said', function()
+    support.with_service(function(w)
+      w.go_wrong()
+      w.engine.store:exec('update plans set previews = ?', json.encode { { current = '3',
+        summary = 'scale \27shop', proposed = '5', diff = '- replicas: 3\n+ replicas: 5',
+        warnings = { 'near its limit' } } })
+      local out = w.run({ 'approvals', as = 'vera' }).out
+      assert.truthy(out:find('     scale ?shop\n     3 → 5\n     warning: near its limit\n'
+        .. '     | - replicas: 3\n     | + replicas: 5\n', 1, true), out)
+    end)
+  end)
+
   it('is the API\'s bare data with --json', function()
     support.with_service(function(w)
       local incident, plan = w.go_wrong()
@@ -51,26 +64,5 @@ describe('perigee approvals', function()
       assert.same({ 3, '', 'perigee: a bearer token is needed, and it must be a known one (status '
         .. '401)\n' }, { result.status, result.out, result.err })
     end)
-  end)
-end)
-
-describe('a plan with a dry run', function()
-  it('is shown with what would change', function()
-    local plan_view = require 'command.plan_view'
-    local lines, old = {}, print
-    print = function(text) lines[#lines + 1] = text end -- luacheck: ignore
-    local ok, message = pcall(plan_view.show, { id = 'plan-1', state = 'pending',
-      trust = 'human_approve', playbook = 'mend', digest = 'sha256:0', decisions = {},
-      expires_at = '2023-11-14T22:28:40.000Z',
-      approvals = { given = 1, needed = 2, group = 'sre' }, actions = { { name = 'x', args = {},
-        preview = { summary = 'scale \27shop', current = '3', proposed = '5',
-          diff = '- replicas: 3\n+ replicas: 5', warnings = { 'near its limit' } } } } })
-    print = old -- luacheck: ignore
-    assert(ok, message)
-    local text = table.concat(lines, '\n')
-    for _, words in ipairs { 'approvals 1 of 2 given, by members of sre', '     scale ?shop',
-      '     3 → 5', '     warning: near its limit', '     | - replicas: 3\n     | + replicas: 5' } do
-      assert.truthy(text:find(words, 1, true), words)
-    end
   end)
 end)
