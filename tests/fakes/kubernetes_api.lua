@@ -192,10 +192,7 @@ local function named(call, object)
     status.bad_request(('the namespace of the provided object does not match the namespace sent on '
       .. 'the request'))
   end
-  if call.name and m.name and m.name ~= call.name then
-    status.bad_request(('the name of the object (%s) does not match the name on the URL (%s)')
-      :format(m.name, call.name))
-  end
+  if call.name and m.name then calls.hold_name(call, object) end
   m.namespace = call.namespace
   if object.kind and object.kind ~= call.resource.kind then
     status.bad_request(('%s in version "%s" cannot be handled as a %s'):format(object.kind,
@@ -211,14 +208,26 @@ local function create(call, object)
     status.not_found(types.by_kind.Namespace, call.namespace)
   end
   take_in(call, object)
+  if object.metadata.resourceVersion then
+    status.fail(500, 'InternalError', 'Internal error occurred: resourceVersion should not be set '
+      .. 'on objects to be created', {})
+  end
   if call.resource.status then object.status = nil end
   object.metadata.managedFields = call.by.operation == 'Apply' and object.metadata.managedFields
     or nil
   return 201, call.store:create(call.resource, object, call.by, call.dry)
 end
 
+-- Kinds that are not replaced without saying which version.
+local VERSIONED = { Lease = true, PodDisruptionBudget = true, HorizontalPodAutoscaler = true }
+
 local function update(call)
   local old, new = existing(call), named(call, body_of(call))
+  calls.hold_name(call, new)
+  if VERSIONED[new.kind] and not new.metadata.resourceVersion then
+    status.invalid(call.resource, call.name, { { field = 'metadata.resourceVersion', message =
+      'Invalid value: 0x0: must be specified for an update' } })
+  end
   hold_to(call, old, new.metadata)
   take_in(call, new, old)
   return 200, call.store:replace(call.resource, old, merged_status(call, old, new), call.by,

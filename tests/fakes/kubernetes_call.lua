@@ -88,6 +88,15 @@ function calls.existing(call)
   return object
 end
 
+--- Raises 400 for an object whose name is not the path's.
+function calls.hold_name(call, object)
+  local name = type(object.metadata) == 'table' and object.metadata.name
+  if name ~= call.name then
+    status.bad_request(('the name of the object (%s) does not match the name on the URL (%s)')
+      :format(tostring(name or ''), call.name))
+  end
+end
+
 --- Raises 409 for a version or an identity that is not the object's.
 function calls.hold_to(call, old, metadata)
   metadata = type(metadata) == 'table' and metadata or {}

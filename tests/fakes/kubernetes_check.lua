@@ -218,14 +218,29 @@ function RULES.Pod(out, new, old)
   end
 end
 
+-- What the server demands of an Event once it has an eventTime.
+local NEW_EVENT = { 'reportingComponent', 'reportingInstance', 'action', 'reason' }
+
 function RULES.Event(out, new)
-  if #(new.message or '') > 1024 and new.eventTime then
-    table.insert(out, { field = 'message', message = 'Too long: may not be more than 1024 bytes' })
+  local namespace, own = new.involvedObject.namespace or '', new.metadata.namespace
+  if new.eventTime then
+    for _, name in ipairs(NEW_EVENT) do
+      if (new[name] or '') == '' then
+        table.insert(out, { field = name, message = 'Required value',
+          reason = 'FieldValueRequired' })
+      elseif #new[name] > 128 then
+        table.insert(out, { field = name, message = 'Too long: may not be more than 128 bytes' })
+      end
+    end
+    if #(new.message or '') > 1024 then
+      table.insert(out, { field = 'message',
+        message = 'Too long: may not be more than 1024 bytes' })
+    end
   end
-  local namespace = (new.involvedObject or {}).namespace
-  if (namespace or 'default') ~= new.metadata.namespace then
+  if (namespace == '' and own ~= 'default' and not (new.eventTime and own == 'kube-system'))
+    or namespace ~= '' and namespace ~= own then
     table.insert(out, { field = 'involvedObject.namespace', message =
-      ('Invalid value: "%s": does not match event.namespace'):format(namespace or '') })
+      ('Invalid value: "%s": does not match event.namespace'):format(namespace) })
   end
 end
 
@@ -246,6 +261,16 @@ end
 
 -- -- all of it ------------------------------------------------------------------------------------
 
+local function name(out, metadata)
+  local n = metadata.name or metadata.generateName
+  if n and (#n > 253 or not n:find '^[a-z0-9][a-z0-9.-]*$' or metadata.name and n:find '[.-]$')
+    and not metadata.deletionTimestamp then
+    table.insert(out, { field = 'metadata.name', message = ('Invalid value: "%s": a lowercase RFC '
+      .. '1123 subdomain must consist of lower case alphanumeric characters, \'-\' or \'.\'')
+      :format(n) })
+  end
+end
+
 local function labels(out, metadata)
   for k, v in pairs(metadata.labels or {}) do
     if type(v) ~= 'string' or #v > 63 or v ~= '' and not v:find '^%w[%w_.-]*$' then
@@ -265,7 +290,7 @@ end
 ---@return string[] unknown  fields that were dropped
 function check.take_in(resource, object, old, strict)
   local out = { wrong = {}, unknown = {}, missing = {} }
-  local name = type(object.metadata) == 'table' and object.metadata.name or ''
+  local its_name = type(object.metadata) == 'table' and object.metadata.name or ''
   walk(object, resource.kind, '', out)
   if strict and #out.unknown > 0 then
     local problems = {}
@@ -274,7 +299,7 @@ function check.take_in(resource, object, old, strict)
         .. 'field "%s"'):format(path) }
     end
     if not old then status.bad_request('strict decoding error: ' .. problems[1].message) end
-    status.invalid(resource, name, problems)
+    status.invalid(resource, its_name, problems)
   end
   if #out.wrong > 0 then
     if not old then
@@ -282,9 +307,9 @@ function check.take_in(resource, object, old, strict)
         :format(resource.kind, resource.version, resource.kind, out.wrong[1].field,
           out.wrong[1].message))
     end
-    status.invalid(resource, name, out.wrong)
+    status.invalid(resource, its_name, out.wrong)
   end
-  if #out.missing > 0 then status.invalid(resource, name, out.missing) end
+  if #out.missing > 0 then status.invalid(resource, its_name, out.missing) end
   check.hold(resource, object, old)
   return out.unknown
 end
@@ -296,12 +321,10 @@ function check.hold(resource, object, old)
   if spec and type(spec.template) == 'table' and spec.template.spec then
     pod_defaults(spec.template.spec)
   end
+  name(problems, object.metadata)
   labels(problems, object.metadata)
   if RULES[resource.kind] and (spec or not types.fields[resource.kind].spec) then
     RULES[resource.kind](problems, object, old)
-  elseif RULES[resource.kind] then
-    table.insert(problems, { field = 'spec', message = 'Required value',
-      reason = 'FieldValueRequired' })
   end
   if #problems > 0 then status.invalid(resource, object.metadata.name or '', problems) end
 end

@@ -80,7 +80,11 @@ end
 
 local SCALE = {
   get = function(call) return 200, scale_of(existing(call)) end,
-  update = function(call) return set_scale(call, existing(call), body(call)) end,
+  update = function(call)
+    local old, scale = existing(call), body(call)
+    calls.hold_name(call, scale)
+    return set_scale(call, old, scale)
+  end,
   patch = function(call)
     local old, scale = existing(call), scale_of(existing(call))
     local kind = (call.headers['content-type'] or ''):match '^[^;%s]*'

@@ -81,7 +81,7 @@ local FIELDS = {
   NodeStatus = [[addresses:[]obj/type allocatable:map capacity:map conditions:[]Condition/type
     config:obj daemonEndpoints:obj features:obj images:[]obj nodeInfo:any phase:str
     runtimeHandlers:[]obj volumesAttached:[]obj volumesInUse:[]str]],
-  Pod = 'spec:PodSpec status:PodStatus',
+  Pod = 'spec!:PodSpec status:PodStatus',
   PodSpec = [[activeDeadlineSeconds:int affinity:obj automountServiceAccountToken:bool
     containers!:[]Container/name dnsConfig:obj dnsPolicy:str enableServiceLinks:bool
     ephemeralContainers:[]Container/name hostAliases:[]obj/ip hostIPC:bool hostNetwork:bool
@@ -121,7 +121,7 @@ local FIELDS = {
   PersistentVolumeClaim = 'spec:obj status:obj',
   ServiceAccount = [[automountServiceAccountToken:bool imagePullSecrets:[]obj/name
     secrets:[]obj/name]],
-  Deployment = 'spec:DeploymentSpec status:DeploymentStatus',
+  Deployment = 'spec!:DeploymentSpec status:DeploymentStatus',
   DeploymentSpec = [[minReadySeconds:int paused:bool progressDeadlineSeconds:int replicas:int
     revisionHistoryLimit:int selector!:LabelSelector strategy:UpdateStrategy
     template!:PodTemplateSpec]],
@@ -130,12 +130,12 @@ local FIELDS = {
   DeploymentStatus = [[availableReplicas:int collisionCount:int conditions:[]Condition/type
     observedGeneration:int readyReplicas:int replicas:int unavailableReplicas:int
     updatedReplicas:int]],
-  ReplicaSet = 'spec:ReplicaSetSpec status:ReplicaSetStatus',
+  ReplicaSet = 'spec!:ReplicaSetSpec status:ReplicaSetStatus',
   ReplicaSetSpec = [[minReadySeconds:int replicas:int selector!:LabelSelector
     template:PodTemplateSpec]],
   ReplicaSetStatus = [[availableReplicas:int conditions:[]Condition/type
     fullyLabeledReplicas:int observedGeneration:int readyReplicas:int replicas:int]],
-  StatefulSet = 'spec:StatefulSetSpec status:StatefulSetStatus',
+  StatefulSet = 'spec!:StatefulSetSpec status:StatefulSetStatus',
   StatefulSetSpec = [[minReadySeconds:int ordinals:obj persistentVolumeClaimRetentionPolicy:obj
     podManagementPolicy:str replicas:int revisionHistoryLimit:int selector!:LabelSelector
     serviceName:str template!:PodTemplateSpec updateStrategy:UpdateStrategy
@@ -143,14 +143,14 @@ local FIELDS = {
   StatefulSetStatus = [[availableReplicas:int collisionCount:int conditions:[]Condition/type
     currentReplicas:int currentRevision:str observedGeneration:int readyReplicas:int replicas:int
     updateRevision:str updatedReplicas:int]],
-  DaemonSet = 'spec:DaemonSetSpec status:DaemonSetStatus',
+  DaemonSet = 'spec!:DaemonSetSpec status:DaemonSetStatus',
   DaemonSetSpec = [[minReadySeconds:int revisionHistoryLimit:int selector!:LabelSelector
     template!:PodTemplateSpec updateStrategy:UpdateStrategy]],
   DaemonSetStatus = [[collisionCount:int conditions:[]Condition/type currentNumberScheduled:int
     desiredNumberScheduled:int numberAvailable:int numberMisscheduled:int numberReady:int
     numberUnavailable:int observedGeneration:int updatedNumberScheduled:int]],
   ControllerRevision = 'data:any revision!:int',
-  HorizontalPodAutoscaler = 'spec:HorizontalPodAutoscalerSpec status:any',
+  HorizontalPodAutoscaler = 'spec!:HorizontalPodAutoscalerSpec status:any',
   HorizontalPodAutoscalerSpec = [[behavior:obj maxReplicas!:int metrics:[]obj minReplicas:int
     scaleTargetRef!:obj]],
   PodDisruptionBudget = 'spec:PodDisruptionBudgetSpec status:PodDisruptionBudgetStatus',

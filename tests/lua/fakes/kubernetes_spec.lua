@@ -104,6 +104,39 @@ describe('what the fake stores', function()
       { code, status.reason, status.message })
   end)
 
+  it('wants names that fit, and versions where a kind is not replaced without one', function()
+    start()
+    assert.equal(400, (ask('PUT', CHECKOUT .. '/scale', { spec = { replicas = 1 } })))
+    assert.equal(400, (ask('PUT', CHECKOUT, kubernetes.deployment 'shop/other')))
+    assert.equal(422, (ask('POST', DEPLOYMENTS, kubernetes.deployment 'shop/Not_A_Name')))
+    assert.equal(404, (ask('POST', '/apis/apps/v1/namespaces/nowhere/deployments',
+      kubernetes.deployment 'nowhere/checkout')))
+    local leases = '/apis/coordination.k8s.io/v1/namespaces/shop/leases'
+    local lease = { metadata = { name = 'leader' }, spec = { holderIdentity = 'a' } }
+    assert.equal(201, (ask('POST', leases, lease)))
+    assert.equal(422, (ask('PUT', leases .. '/leader', lease)))
+    lease.spec.renewTime = '2026-01-02T03:04:05Z' -- six decimals, or nothing
+    assert.equal(400, (ask('PATCH', leases .. '/leader', lease, MERGE)))
+    lease = { metadata = { name = 'other', resourceVersion = '1' } }
+    assert.equal(500, (ask('POST', leases, lease)))
+  end)
+
+  it('takes Events as the server does, old and new', function()
+    start()
+    local events = '/api/v1/namespaces/shop/events'
+    local function event(more)
+      local e = { metadata = { name = 'e.' .. fake.store.version }, reason = 'Tried',
+        involvedObject = { kind = 'Deployment', name = 'checkout', namespace = 'shop' } }
+      for k, v in pairs(more) do e[k] = v end
+      return (ask('POST', events, e))
+    end
+    assert.equal(201, event { count = 1 })
+    assert.equal(422, event { involvedObject = { name = 'x', namespace = 'other' } })
+    assert.equal(422, event { eventTime = '2026-01-02T03:04:05.000000Z' })
+    assert.equal(201, event { eventTime = '2026-01-02T03:04:05.000000Z', action = 'Try',
+      reportingComponent = 'perigee', reportingInstance = 'perigee-0', type = 'Normal' })
+  end)
+
   it('stores nothing of a dry run, but answers what would be', function()
     start()
     local version = fake.store.version
