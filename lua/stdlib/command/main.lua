@@ -8,6 +8,10 @@ local COMMANDS = {
   { 'approvals', 'lists plans that wait for a decision' },
   { 'approve', 'approves a plan' },
   { 'reject', 'rejects a plan' },
+  { 'why', 'tells why a plan or an incident came to what it came to' },
+  { 'why-not', 'tells why a playbook does nothing' },
+  { 'trust', 'shows how far playbooks are trusted, or gives trust back' },
+  { 'storm', 'tells whether a storm has stopped all automation, or ends it' },
   { 'kill', 'throws the kill switch, or takes it back' },
   { 'audit', 'shows the audit trail, or proves it whole' },
   { 'detect', 'learns what is normal in series, and tells what is not' },
@@ -49,7 +53,7 @@ return function(name, ...)
     return 2
   end
   for _, c in ipairs(COMMANDS) do
-    if c[1] == name then return require('command.' .. name)(...) end
+    if c[1] == name then return require('command.' .. name:gsub('-', '_'))(...) end
   end
   io.stderr:write('perigee: ', require('check').unknown('command', name, names()), '\n')
   return 2

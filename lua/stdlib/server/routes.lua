@@ -5,6 +5,7 @@ local daemon = require 'perigee.daemon'
 local embedded = require 'perigee.embedded'
 local http = require 'http'
 local json = require 'perigee.json'
+local safety_api = require 'server.safety_api'
 local rule_series = require 'server.rule_series'
 local scrape = require 'server.metrics'
 local slack = require 'server.slack'
@@ -117,6 +118,9 @@ local PATHS = {
   ['/api/v1/webhook/alertmanager'] = { methods = POST, needs = 'alert_sender',
   run = webhook.alertmanager },
   ['/api/v1/webhook/alerts'] = { methods = GET, needs = 'viewer', run = webhook.alerts },
+  ['/api/v1/trust'] = { methods = GET, needs = 'viewer', run = safety_api.trust },
+  ['/api/v1/storm'] = { methods = GET, needs = 'viewer', run = safety_api.storm },
+  ['/api/v1/storm/end'] = { methods = POST, needs = 'admin', run = safety_api.end_storm },
   ['/api/v1/kill_switch'] = { methods = POST, needs = 'admin', run = api.kill_switch },
 }
 
@@ -125,6 +129,14 @@ local PATTERNS = {
   { '^/api/v1/incidents/([%w%-]+)$', { methods = GET, needs = 'viewer', run = api.incident } },
   { '^/api/v1/incidents/([%w%-]+)/acknowledge$',
   { methods = POST, needs = 'approver', run = api.acknowledge } },
+  { '^/api/v1/incidents/([%w%-]+)/why$',
+  { methods = GET, needs = 'viewer', run = safety_api.why_incident } },
+  { '^/api/v1/plans/([%w%-]+)/why$',
+  { methods = GET, needs = 'viewer', run = safety_api.why_plan } },
+  { '^/api/v1/playbooks/(.+)/why_not$',
+  { methods = GET, needs = 'viewer', run = safety_api.why_not } },
+  { '^/api/v1/trust/(.+)/restore$',
+  { methods = POST, needs = 'admin', run = safety_api.restore_trust } },
   { '^/api/v1/plans/([%w%-]+)$', { methods = GET, needs = 'viewer', run = api.plan } },
   { '^/api/v1/plans/([%w%-]+)/approve$',
   { methods = POST, needs = 'approver', run = api.approve } },
