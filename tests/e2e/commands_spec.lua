@@ -6,11 +6,13 @@ local process = require 'perigee.process'
 local world = require 'e2e.world'
 
 local COMMANDS <const> = { 'run', 'check', 'reload', 'status', 'incidents', 'approvals', 'approve',
-  'reject', 'kill', 'audit', 'lua', 'demo', 'version' }
+  'reject', 'why', 'trust', 'storm', 'kill', 'audit', 'lua', 'demo', 'version' }
 --- Those that talk to a running perigee, with the arguments that they need.
 local REMOTE <const> = { { 'reload' }, { 'status' }, { 'incidents' },
   { 'incidents', 'ack', 'inc-0' }, { 'approvals' }, { 'approve', 'plan-0' },
-  { 'reject', 'plan-0' }, { 'kill', 'on' }, { 'audit' }, { 'audit', '--verify' } }
+  { 'reject', 'plan-0' }, { 'why', 'plan-0' }, { 'why-not', 'mend' }, { 'trust' },
+  { 'trust', 'restore', 'mend' }, { 'storm' }, { 'storm', 'end' }, { 'kill', 'on' },
+  { 'audit' }, { 'audit', '--verify' } }
 
 local w
 before_each(function() w = world.new() end)

@@ -5,8 +5,8 @@ local json = require 'perigee.json'
 local SPEC = {
   usage = 'why PLAN|INCIDENT',
   summary = 'Tells why a plan, or the plans of an incident, came to what they came to.',
-  details = 'The trigger with its values, the trust and who lowered it, each gate with what it saw,\n'
-    .. 'decisions, actions, and the one thing that decided.',
+  details = 'The trigger with its values, the trust and who lowered it, each gate with what it\n'
+    .. 'saw, decisions, actions, and the one thing that decided.',
   least = 1, most = 1,
   options = cli.REMOTE,
 }

@@ -5,8 +5,8 @@ local http = require 'http'
 local SPEC = {
   usage = 'why-not PLAYBOOK',
   summary = 'Tells why a playbook does nothing now, and the one thing that decides.',
-  details = 'Its trigger with the present values, its trust, its last plan, and what each gate would '
-    .. 'say.',
+  details = 'Its trigger with the present values, its trust, its last plan, and what each gate '
+    .. 'would say.',
   least = 1, most = 1,
   options = cli.REMOTE,
 }

@@ -1,5 +1,5 @@
---- Why a playbook does nothing now: whether it is switched off, what its trigger looks like, how far
---- it is trusted, and what every gate would say of it.
+--- Why a playbook does nothing now: whether it is switched off, what its trigger looks like, how
+--- far it is trusted, and what every gate would say of it.
 local alert_rules = require 'engine.alert_rules'
 local alerts = require 'engine.alerts'
 local check = require 'check'
@@ -61,7 +61,8 @@ local function of_series(engine, def)
   local when = def.when
   local name = when.kind == 'metric' and 'playbook/' .. def.name or when.name
   local watched = when.kind ~= 'metric' and engine.rules[when.kind .. 's'][when.name]
-  local series, fires, words = series_of(engine, name, when.hold_for or watched and watched.hold_for)
+  local series, fires, words = series_of(engine, name,
+    when.hold_for or watched and watched.hold_for)
   local first = series[1] and ': ' .. series_text(series[1]) or ''
   return { met = fires, series = series,
     message = ('%s%s%s'):format(fires and 'it fires: ' or 'it does not fire: ', words, first) }
@@ -152,15 +153,17 @@ end
 
 -- -- all of it ------------------------------------------------------------------------------------
 
+local UNDER_WAY = { pending = true, approved = true, executing = true }
+
 --- The one thing that stands in the way first.
-local function decided(engine, def, out)
+local function decided(engine, out)
   local function by(gate, message) return { gate = gate, message = message } end
   if out.switched_off then return by('switched_off', out.switched_off) end
   if out.trust.effective == 'manual_only' then
     return by('trust', out.trust.reason or 'its trust is manual_only: it makes no plans')
   end
   local last = out.last_plan
-  if last and (last.state == 'pending' or last.state == 'executing' or last.state == 'approved') then
+  if last and UNDER_WAY[last.state] then
     return by(last.state == 'pending' and 'approval' or 'under_way',
       ('%s is %s'):format(last.id, last.state))
   end
@@ -199,7 +202,7 @@ function why_not.of(engine, name)
       created_at = clock.text(last.created_at) } }
   out.gates = guardrails.now(engine, made_anew(def, last, out.trust.effective))
   out.trigger.kind, out.trigger.name = def.when.kind, def.when.name or def.when.query
-  out.decided = decided(engine, def, out)
+  out.decided = decided(engine, out)
   return out
 end
 

@@ -1,5 +1,5 @@
---- The API of trust and guardrails: why things happened or did not, and what people give back. Every
---- function is as those of server/api.lua.
+--- The API of trust and guardrails: why things happened or did not, and what people give back.
+--- Every function is as those of server/api.lua.
 local check = require 'check'
 local storm = require 'engine.storm'
 local trust = require 'engine.trust'

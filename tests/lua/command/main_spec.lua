@@ -1,7 +1,8 @@
 local support = require 'lua.command.support'
 
 local COMMANDS = { 'run', 'check', 'reload', 'status', 'incidents', 'approvals', 'approve',
-  'reject', 'kill', 'audit', 'detect', 'forecast', 'train', 'predict', 'lua', 'demo', 'version' }
+  'reject', 'why', 'why-not', 'trust', 'storm', 'kill', 'audit', 'detect', 'forecast', 'train',
+  'predict', 'lua', 'demo', 'version' }
 
 describe('perigee', function()
   it('lists its commands', function()
@@ -9,7 +10,7 @@ describe('perigee', function()
       local help = support.run(args)
       assert.same({ 0, '' }, { help.status, help.err })
       local listed = {}
-      for name in help.out:gmatch '\n  (%l+) +%l' do listed[#listed + 1] = name end
+      for name in help.out:gmatch '\n  ([%l-]+) +%l' do listed[#listed + 1] = name end
       assert.same(COMMANDS, listed)
     end
     local none = support.run {}

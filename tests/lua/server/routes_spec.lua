@@ -58,7 +58,7 @@ local function world(set)
 end
 
 local READ = { 'signals', 'incidents', 'plans', 'approvals', 'audit', 'status', 'rules', 'alerts',
-  'status/buildinfo' }
+  'trust', 'storm', 'status/buildinfo' }
 
 describe('every path', function()
   after_each(support.tidy)
@@ -124,7 +124,8 @@ describe('every path', function()
     end
     for path, role in pairs { ['/api/v1/plans/x/approve'] = 'approver',
       ['/api/v1/plans/x/reject'] = 'approver', ['/api/v1/incidents/x/acknowledge'] = 'approver',
-      ['/api/v1/kill_switch'] = 'admin', ['/api/v1/rules/enable'] = 'admin',
+      ['/api/v1/kill_switch'] = 'admin', ['/api/v1/trust/mend/restore'] = 'admin',
+      ['/api/v1/storm/end'] = 'admin', ['/api/v1/rules/enable'] = 'admin',
       ['/-/reload'] = 'admin' } do
       local _, _, whole = w.ask('POST', path, {}, 'nobody')
       assert.equal(401, whole.status, path)
