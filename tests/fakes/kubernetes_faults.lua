@@ -9,6 +9,7 @@ local faults = {}
 ---@class fakes.Fault
 ---@field method? string     any
 ---@field path? string       a Lua pattern that the path holds; any
+---@field query? string      the same of the query, such as "watch=" or "dryRun=All"
 ---@field times? integer     how often it strikes; 1
 ---@field skip? integer      requests that it lets pass before that
 ---@field delay? number      seconds before the request is looked at
@@ -17,16 +18,17 @@ local faults = {}
 ---@field drop? "before"|"after"  the connection ends without an answer, before or after the change
 ---       is stored
 ---@field late? boolean      the status is answered after the change is stored
+---@field in_stream? boolean  the status comes as a watch's ERROR line, with 200
 ---@field restart? boolean   the server also starts anew
 ---@field hits? integer      how often it has struck
 local FAULT = {
-  method = check.string(), path = check.string(), times = check.number(1, { min = 1 }),
+  method = check.string(), path = check.string(), query = check.string(), times = check.number(1, { min = 1 }),
   skip = check.number(0, { min = 0, integer = true }), delay = check.number(0, { min = 0 }),
   status = check.number(nil, { min = 200, max = 599, integer = true }),
   reason = check.string(), message = check.string(),
   retry_after = check.number(nil, { min = 0, integer = true }),
   drop = check.one_of(nil, { 'before', 'after' }), late = check.boolean(false),
-  restart = check.boolean(false), hits = check.any(),
+  in_stream = check.boolean(false), restart = check.boolean(false), hits = check.any(),
 }
 
 local REASONS = { [400] = 'BadRequest', [401] = 'Unauthorized', [403] = 'Forbidden',
@@ -43,7 +45,8 @@ end
 
 local function strikes(fault, request)
   if fault.method and fault.method ~= request.method
-    or fault.path and not request.path:find(fault.path) or fault.hits >= fault.times then
+    or fault.path and not request.path:find(fault.path)
+    or fault.query and not request.query:find(fault.query) or fault.hits >= fault.times then
     return false
   end
   if fault.skip > 0 then
@@ -58,6 +61,9 @@ local function refusal(fault)
   local object = status.new(fault.status, fault.reason or REASONS[fault.status],
     fault.message or 'a fault of the test', { retryAfterSeconds = fault.retry_after })
   local headers = { ['Content-Type'] = 'application/json' }
+  if fault.in_stream then
+    return { headers = headers, body = json.encode { type = 'ERROR', object = object } .. '\n' }
+  end
   if fault.retry_after then headers['Retry-After'] = tostring(fault.retry_after) end
   return { status = fault.status, headers = headers, body = json.encode(object) }
 end

@@ -508,6 +508,14 @@ describe('faults of the fake', function()
     assert.same({ 2, 3 }, { fault.hits, #fake:asked('PATCH', '/checkout$') })
   end)
 
+  it('come in the middle of a watch, too', function()
+    start()
+    fake:fault { query = 'watch=', status = 504, retry_after = 1, in_stream = true }
+    local code, event = ask('GET', DEPLOYMENTS .. '?watch=1')
+    assert.same({ 200, 'ERROR', 504, 1 }, { code, event.type, event.object.code,
+      event.object.details.retryAfterSeconds })
+  end)
+
   it('drop the connection before or after the change', function()
     start()
     for _, case in ipairs { { 'before', 3 }, { 'after', 6 } } do
