@@ -13,6 +13,7 @@ local workload = require 'actions.kubernetes.workload'
 local write = require 'actions.kubernetes.write'
 
 local ROLLS_OUT = { Deployment = true, StatefulSet = true, DaemonSet = true }
+local MAX_KEPT = 64 << 10 -- bytes of what was before
 local OPERATIONS = { 'add', 'replace', 'remove' }
 
 local SPEC = {
@@ -206,6 +207,11 @@ local function preview(args, context)
   before.rolls_out = ROLLS_OUT[t.kind] ~= nil
     and workload.template_digest(object) ~= workload.template_digest(would)
   for i, o in ipairs(json_patch.body(inverse)) do before.inverse[i] = o end
+  local size = #json.encode(before)
+  if size > MAX_KEPT then
+    return { refusal = ('what it changes is too large to be kept: %d bytes, at most %d'):format(size,
+      MAX_KEPT) }
+  end
   return { summary = summary, before = before, observed = observed, diff = text,
     warnings = warnings, owner = by }
 end

@@ -76,12 +76,7 @@ end
 --- What a change from a number of replicas to another would be, rehearsed by the server.
 local function preview_scale(k, t, object, to, clamped)
   local now = replicas_of(object)
-  local against, failure
-  if to < now then against, failure = against_budgets(k, object, to) end
-  if failure then return nil, failure end
-  if against then return { refusal = against } end
-  local done
-  done, failure = k:set_scale(t.resource, t.namespace, t.name, scale_of(t, to), { dry_run = true })
+  local done, failure = k:set_scale(t.resource, t.namespace, t.name, scale_of(t, to), { dry_run = true })
   if not done then return nil, answers.failure(failure, target.text(t)) end
   local _, ready = workload.count(object)
   local by, other = owner.of(object, { 'spec', 'replicas' })
@@ -93,8 +88,15 @@ local function preview_scale(k, t, object, to, clamped)
     before = before, observed = workload.observed(object), current = show(now),
     proposed = show(done.spec.replicas or 0),
     diff = ('  spec.replicas: %d → %d'):format(now, done.spec.replicas or 0),
-    warnings = warnings, owner = by, unavailable = to < now and math.min(now - to, ready) or 0,
-    ready = ready, replicas = now }
+    warnings = warnings, owner = by }
+end
+
+--- How many pods go away at once, of how many.
+local function count_loss(seen, object, to)
+  local now, ready = workload.count(object)
+  seen.unavailable = to < now and math.min(now - to, ready) or 0
+  seen.ready, seen.replicas = ready, now
+  return seen
 end
 
 local function preview(args, context)
@@ -119,8 +121,14 @@ local function preview(args, context)
       nothing = ('%s has %s%s'):format(target.text(t), show(now), clamped and '; ' .. clamped
         or '') }
   end
-  if hpa then return autoscaler.preview(k, hpa, now, to) end
-  return preview_scale(k, t, object, to, clamped)
+  local against
+  if to < now then against, failure = against_budgets(k, object, to) end
+  if against then return { refusal = against } end
+  local seen
+  if not failure and hpa then seen, failure = autoscaler.preview(k, hpa, now, to) end
+  if not failure and not hpa then seen, failure = preview_scale(k, t, object, to, clamped) end
+  if not seen then return nil, failure end
+  return count_loss(seen, object, to)
 end
 
 --- Sets the replicas where they are as they were.

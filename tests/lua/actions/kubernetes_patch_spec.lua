@@ -132,6 +132,14 @@ describe('kubernetes.patch', function()
         template = checkout(fake).spec.template } } } }).look().refusal)
   end)
 
+  it('changes nothing that it could not keep', function()
+    local fake = support.fake { objects = { { kind = 'ConfigMap',
+      metadata = { name = 'flags', namespace = 'shop' }, data = { a = ('x'):rep(70000) } } } }
+    assert.matches('what it changes is too large to be kept: 1%d+ bytes, at most 65536',
+      support.action(fake, 'patch', { resource = 'configmaps', namespace = 'shop', name = 'flags',
+        merge = { data = { a = '2' } } }).look().refusal)
+  end)
+
   it('never overwrites what somebody has changed, forwards or back', function()
     local fake = start { replicas = 2 }
     local a = patch(fake, DRAIN)
