@@ -1,7 +1,8 @@
 -- migration 1
 -- Times are Unix seconds; JSON columns hold what the engine's Lua wrote.
 
--- One row a signal (or a playbook's metric trigger): its last evaluation and the state of every series.
+-- One row a signal (or a playbook's metric trigger, a rule group, a rule of one): its last evaluation
+-- and the state of every series.
 create table signals (
   name text primary key,
   claimed_at real not null default 0,    -- the slot that an evaluation was begun for

@@ -32,9 +32,9 @@ end
 --- A function from a place in the text of a literal block ("key: |") to that in the text around it;
 --- nil where the value is no such block.
 ---@param lines string[]  of the text around it
----@param key { [1]: integer, [2]: integer }  the key's place
+---@param key { [1]: integer, [2]: integer }  the key's place; YAML knows more ends of lines than we
 local function block(lines, key)
-  if not lines[key[1]]:find '|[%-+%d]*%s*$' then return nil end
+  if not (lines[key[1]] or ''):find '|[%-+%d]*%s*$' then return nil end
   local n = key[1] + 1
   while lines[n] and not lines[n]:find '%S' do n = n + 1 end
   local indent = #(lines[n] or ''):match '^ *'

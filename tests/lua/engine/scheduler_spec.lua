@@ -369,3 +369,50 @@ describe('a clock that is set back', function()
     assert.equal('expired', plans.list(w.store, 1)[1].state)
   end)
 end)
+
+describe('a group of rules', function()
+  after_each(support.tidy)
+
+  local GROUP = [[
+groups:
+- name: g
+  interval: 10s
+  rules:
+  - { record: r, expr: q1 }
+  - { alert: Down, expr: q2 }
+- { name: other, interval: 10s, rules: [ { record: o, expr: q3 } ] }
+]]
+  local FILES = { ['a.yaml'] = GROUP, ['b.lua'] =
+    'incident "out" { signals = { "Down" }, min_signals = 1, group_by = { "app" } }' }
+
+  it('is evaluated on its grid, its rules for the same time, and its alerts open incidents',
+    function()
+      local w = world(FILES)
+      pass(60)
+      assert.equal(0, #incidents.active(w.store))
+      w.source.answers.q2 = { { { app = 'shop' }, 1 } }
+      pass(11)
+      local incident = incidents.active(w.store)[1]
+      assert.same({ app = 'shop' }, incident.labels)
+      w.source.answers.q2 = {}
+      pass(11)
+      w.scheduler:stop()
+      assert.equal(0, #incidents.active(w.store))
+      assert_grid(w.times.q1, 10)
+      assert.same(w.times.q1, w.times.q2)
+      assert.not_equal(w.times.q1[1] % 10, w.times.q3[1] % 10)
+    end)
+
+  it('goes on with its grid and its alerts after a reload', function()
+    local w = world(FILES)
+    w.source.answers.q2 = { { { app = 'shop' }, 1 } }
+    pass(30)
+    local opened = incidents.active(w.store)[1].opened_at
+    w.begin { ['a.yaml'] = GROUP:gsub('expr: q1', 'expr: q4'), ['b.lua'] = FILES['b.lua'] }
+    pass(30)
+    w.scheduler:stop()
+    assert_grid(w.times.q2, 10)
+    assert.equal(opened, incidents.active(w.store)[1].opened_at)
+    assert.equal(1, #incidents.list(w.store, 10))
+  end)
+end)
