@@ -93,10 +93,11 @@ static struct message *take(struct box *b)
 static int l_abandon(lua_State *L) /* __gc and __close */
 {
     struct box *b = check(L);
-    if (b->ws != NULL) websocket_abandon(b->ws);
-    b->ws = NULL;
-    b->is_open = false;
     struct message *m;
+    if (b->ws != NULL) {
+        websocket_abandon(b->ws);
+        on_closed(b, 0, 0, &(struct err){0});
+    }
     while ((m = take(b)) != NULL) free(m);
     return 0;
 }

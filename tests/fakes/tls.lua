@@ -6,13 +6,14 @@ local raw = require 'fakes.raw'
 local tls = {}
 
 --- A key and a certificate that nobody else vouches for, in a folder that is the caller's.
+---@param name? string  as subjectAltName has it; "DNS:tls.test"
 ---@return { cert: string, key: string, folder: string }  paths
-function tls.certificate()
+function tls.certificate(name)
   local folder = assert(file.temporary_folder 'perigee-tls')
   local made = { cert = folder .. '/cert.pem', key = folder .. '/key.pem', folder = folder }
   local child = assert(process.start { 'openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
     'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', made.key, '-out', made.cert, '-days', '2',
-    '-subj', '/CN=tls.test', '-addext', 'subjectAltName=DNS:tls.test' })
+    '-subj', '/CN=tls.test', '-addext', 'subjectAltName=' .. (name or 'DNS:tls.test') })
   local status, _, words = child:wait()
   assert(status == 0, words)
   return made

@@ -381,7 +381,7 @@ const CONTROL = {
     Object.assign(options, a.options || {});
     done({});
   },
-  forget: (a, done) => { state.acks = []; state.calls = []; state.closes = []; done({}); },
+  forget: (a, done) => { state.acks = []; state.calls = []; state.closes = []; faults.length = 0; done({}); },
 };
 
 const server = http.createServer((request, response) => {

@@ -28,6 +28,7 @@ local scheduler = require 'engine.scheduler'
 local slack = require 'slack'
 local slack_inbox = require 'engine.slack_inbox'
 local slack_outbox = require 'engine.slack_outbox'
+local socket_mode = require 'slack.socket_mode'
 
 local generation = {}
 
@@ -187,12 +188,14 @@ function Generation:activate(first)
   end
   self.scheduler = scheduler.start(engine)
   engine.poke = function() self.scheduler:poke() end
+  self.socket_mode = socket_mode.start(engine)
 end
 
 --- Lets what is under way end and begins nothing new.
 function Generation:deactivate()
   self.engine.stopping = true
   self.scheduler:stop()
+  self.socket_mode:stop()
 end
 
 function Generation:kill(who) guardrails.set_kill_switch(self.engine, true, who) end
