@@ -165,9 +165,10 @@ local function remind(engine, row)
       clock.now() + row.remind_every, row.reminders + 1, row.id)
     audit.append(engine.store, 'approval_reminder', { plan = row.id, given = progress.given,
       needed = progress.needed })
-    if engine.slack then
+    local message = engine.slack and slack_outbox.message(engine.store, row.id)
+    if message and message.ts ~= '' then
       slack_outbox.reply(engine, row.id, 'reminder-' .. row.reminders + 1, words)
-    else
+    else -- there is no Slack, or it has not taken the message
       notify.page(engine, row, ('%s: %s %s'):format(row.playbook, row.id, words))
     end
   end)

@@ -252,6 +252,7 @@ end
 local function send_reply(engine, row)
   local parent = slack_outbox.message(engine.store, row.plan_id)
   post(engine, row, { channel = parent.channel, thread_ts = parent.ts,
+    reply_broadcast = row.key:find '/reminder%-%d+$' ~= nil, -- the channel sees it too
     text = slack_messages.text(row.content) }, parent)
 end
 

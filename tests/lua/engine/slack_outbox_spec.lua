@@ -109,7 +109,17 @@ describe('a plan that waits', function()
     slack_support.settle(engine)
     local posts = engine.slack.of 'chat.postMessage'
     assert.matches('^still waits for approval %(0 of 1 given%)', posts[2].text)
-    assert.equal('1700000000.000001', posts[2].thread_ts)
+    assert.same({ '1700000000.000001', true }, { posts[2].thread_ts, posts[2].reply_broadcast })
+    assert.equal(0, engine.store:row('select count(*) as n from pages').n)
+  end)
+
+  it('of which Slack has taken no message has them through Alertmanager', function()
+    local engine = slack_support.engine()
+    engine.alertmanager = {}
+    slack_support.plan(engine)
+    clock.advance(300)
+    approvals.remind(engine)
+    assert.equal(1, engine.store:row('select count(*) as n from pages').n)
   end)
 end)
 
