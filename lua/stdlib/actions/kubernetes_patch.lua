@@ -209,8 +209,8 @@ local function preview(args, context)
   for i, o in ipairs(json_patch.body(inverse)) do before.inverse[i] = o end
   local size = #json.encode(before)
   if size > MAX_KEPT then
-    return { refusal = ('what it changes is too large to be kept: %d bytes, at most %d'):format(size,
-      MAX_KEPT) }
+    return { refusal = ('what it changes is too large to be kept: %d bytes, at most %d'):format(
+      size, MAX_KEPT) }
   end
   return { summary = summary, before = before, observed = observed, diff = text,
     warnings = warnings, owner = by }

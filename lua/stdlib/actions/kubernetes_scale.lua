@@ -76,14 +76,14 @@ end
 --- What a change from a number of replicas to another would be, rehearsed by the server.
 local function preview_scale(k, t, object, to, clamped)
   local now = replicas_of(object)
-  local done, failure = k:set_scale(t.resource, t.namespace, t.name, scale_of(t, to), { dry_run = true })
+  local done, failure = k:set_scale(t.resource, t.namespace, t.name, scale_of(t, to),
+    { dry_run = true })
   if not done then return nil, answers.failure(failure, target.text(t)) end
-  local _, ready = workload.count(object)
   local by, other = owner.of(object, { 'spec', 'replicas' })
   local warnings = { clamped }
   warnings[#warnings + 1] = other
   local before = workload.before(object)
-  before.from, before.to, before.ready = now, to, ready
+  before.from, before.to, before.ready = now, to, select(2, workload.count(object))
   return { summary = ('scale %s from %d to %s'):format(target.text(t), now, show(to)),
     before = before, observed = workload.observed(object), current = show(now),
     proposed = show(done.spec.replicas or 0),

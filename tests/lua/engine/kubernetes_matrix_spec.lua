@@ -1,6 +1,6 @@
 --- Each action on Kubernetes at each level of trust, through each thing that can come in between:
---- the plan's state, what the journal says, and how often the cluster was changed. From a playbook's
---- trigger to the end of its plan, against the stateful fake.
+--- the plan's state, what the journal says, and how often the cluster was changed. From a
+--- playbook's trigger to the end of its plan, against the stateful fake.
 local acting = require 'lua.actions.kubernetes.support'
 local approvals = require 'engine.approvals'
 local audit = require 'engine.audit'
@@ -21,8 +21,8 @@ playbook "mend" { when = incident "odd", trust = "TRUST", plan = {} }
 
 -- -- the actions ----------------------------------------------------------------------------------
 
---- Of each: the cluster, the arguments, the write that it sends, what it has changed, and an edit by
---- somebody else.
+--- Of each: the cluster, the arguments, the write that it sends, what it has changed, and an edit
+--- by somebody else.
 local ACTIONS = {
   restart = {
     objects = { fakes.statefulset('shop/db', { replicas = 3 }) },
