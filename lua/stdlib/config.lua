@@ -5,6 +5,7 @@ local change_calendar = require 'engine.change_calendar'
 local check = require 'check'
 local file = require 'perigee.file'
 local freeze = require 'engine.freeze'
+local github = require 'github'
 local http = require 'http'
 local json_patch = require 'kubernetes.json_patch'
 local kubernetes = require 'kubernetes.config'
@@ -64,6 +65,7 @@ local SPEC = {
   alertmanager = check.table_of(alertmanager.OPTIONS),
   slack = check.table_of(slack.SECTION),
   kubernetes = check.table_of(kubernetes.OPTIONS),
+  github = check.table_of(github.OPTIONS),
   auth = check.table_of({
     tokens = check.list_of(check.table_of {
       name = check.required(check.string()),
@@ -104,6 +106,10 @@ local SPEC = {
     max_unavailable = check.number(nil, { min = 0, integer = true }),
     freeze = check.list_of(freeze.rule, {}),
     calendar = check.list_of(check.string(), {}),
+    github = check.list_of(check.table_of {
+      repository = check.required { test = github.check_repository },
+      workflows = check.list_of(check.string()),
+    }, {}),
     http = check.list_of(check.table_of {
       url_prefix = check.required(base_url),
       methods =

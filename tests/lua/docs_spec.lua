@@ -4,6 +4,8 @@ local check = require 'check'
 local config = require 'config'
 local file = require 'perigee.file'
 local load_rules = require 'rules.load'
+local risk_settings = require 'risk.settings'
+local yaml = require 'perigee.yaml'
 
 local PAGES = { 'README.md' }
 for _, path in ipairs(assert(file.glob 'docs/*.md')) do PAGES[#PAGES + 1] = path end
@@ -67,6 +69,23 @@ describe('the documentation', function()
       assert.equal('', words(errors), block.at)
       assert.equal('', words(warnings), block.at)
     end
+  end)
+
+  it('has settings of change risk without an error, and workflows that are YAML', function()
+    for info, name in pairs { ['lua risk'] = 'risk.lua', ['yaml risk'] = 'risk.yaml' } do
+      local found = blocks(info)
+      assert.is_true(#found > 0)
+      for _, block in ipairs(found) do
+        local values, problems = risk_settings.parse(name, block.text)
+        assert(values, values and '' or block.at .. ': ' .. problems[1].message)
+      end
+    end
+    for _, path in ipairs(assert(file.glob 'examples/github/*.yml')) do
+      local workflow = assert(yaml.decode(read(path)))
+      assert.equal('table', type(workflow.jobs), path)
+    end
+    assert.equal('composite',
+      assert(yaml.decode(read 'examples/github/actions/perigee-risk/action.yml')).runs.using)
   end)
 
   it('has scripts that run', function()

@@ -50,6 +50,7 @@ local cordon = require 'actions.kubernetes_cordon'
 local registry = {}
 
 local ACTIONS = {
+  ['github.dispatch'] = require 'actions.github_dispatch',
   ['http.request'] = require 'actions.http_request',
   ['kubernetes.cordon'] = cordon.cordon,
   ['kubernetes.patch'] = require 'actions.kubernetes_patch',

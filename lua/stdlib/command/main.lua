@@ -18,6 +18,7 @@ local COMMANDS = {
   { 'forecast', 'tells when a series meets a threshold' },
   { 'train', 'learns to predict failures' },
   { 'predict', 'tells how likely a failure is, and why' },
+  { 'risk', 'tells how risky a change is, for the pipeline that deploys it' },
   { 'lua', 'runs a Lua script with every module' },
   { 'demo', 'shows it all, on a real Prometheus and a small shop' },
   { 'version', 'prints the version' },

@@ -11,6 +11,7 @@ local daemon = require 'perigee.daemon'
 local file = require 'perigee.file'
 local forecasts = require 'engine.forecasts'
 local groups = require 'engine.groups'
+local github = require 'github'
 local guardrails = require 'engine.guardrails'
 local hash = require 'perigee.hash'
 local incidents = require 'engine.incidents'
@@ -108,6 +109,7 @@ local function new_engine(read, store)
       ANSWER + values.limits.max_series * SERIES),
     alertmanager = values.alertmanager and alertmanager.connect(values.alertmanager),
     slack = values.slack and slack.connect(values.slack),
+    github = values.github and github.connect(values.github),
     kubernetes = values.kubernetes and kubernetes.connect(values.kubernetes),
     external_url = values.external_url or own_url(values.listen),
     own_port = values.listen.port, queries = async.gate(values.limits.concurrent_queries),

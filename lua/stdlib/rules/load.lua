@@ -106,6 +106,10 @@ function Loader:run(path, source)
 end
 
 function Loader:define(declaration, loaded)
+  if declaration.kind == 'risk' then
+    return self:add(declaration.file, declaration.line, nil,
+      'risk "…" belongs into the risk.lua of a repository, for "perigee risk"')
+  end
   local ctx = {
     every = self.options.every,
     file = declaration.file, line = declaration.line,

@@ -22,7 +22,8 @@ describe('actions.registry', function()
         end
       end
     end
-    assert.same({ 'http.request', 'kubernetes.cordon', 'kubernetes.patch', 'kubernetes.restart',
-      'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon', 'notify' }, changing)
+    assert.same({ 'github.dispatch', 'http.request', 'kubernetes.cordon', 'kubernetes.patch',
+      'kubernetes.restart', 'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon',
+      'notify' }, changing)
   end)
 end)

@@ -54,10 +54,10 @@ describe('a rule file sees', function()
       signal "s" { query = table.concat(names, " ") }
     ]]
     assert.equal('_G _VERSION alert assert combine error every forecast forecast_band '
-      .. 'getmetatable hour_of_week http incident ipairs isolation_forest kubernetes '
+      .. 'getmetatable github hour_of_week http incident ipairs isolation_forest kubernetes '
       .. 'kubernetes_event math metric next '
       .. 'notify pairs pcall playbook prediction print ratio_to_baseline rawequal rawget rawlen '
-      .. 'rawset require robust_z_score select setmetatable signal string table '
+      .. 'rawset require risk robust_z_score select setmetatable signal string table '
       .. 'threshold tonumber tostring trust type utf8 verify xpcall z_score',
       declarations[1].body.query)
   end)
