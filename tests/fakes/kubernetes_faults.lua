@@ -22,7 +22,8 @@ local faults = {}
 ---@field restart? boolean   the server also starts anew
 ---@field hits? integer      how often it has struck
 local FAULT = {
-  method = check.string(), path = check.string(), query = check.string(), times = check.number(1, { min = 1 }),
+  method = check.string(), path = check.string(), query = check.string(),
+  times = check.number(1, { min = 1 }),
   skip = check.number(0, { min = 0, integer = true }), delay = check.number(0, { min = 0 }),
   status = check.number(nil, { min = 200, max = 599, integer = true }),
   reason = check.string(), message = check.string(),
