@@ -12,14 +12,17 @@ local access = {}
 local ADMIN = { name = 'admin', groups = { 'system:masters' }, all = true }
 local ANONYMOUS = { name = 'system:anonymous', groups = { 'system:unauthenticated' } }
 
+--- The user of a request, by a token or, where TLS is in front (kubernetes_tls.lua), by a
+--- certificate. Without tokens everyone is an administrator; `true` for a token makes one.
 ---@param tokens? table<string, string|true>  users; "system:serviceaccount:NAMESPACE:NAME"
----@param tokens? table<string, string|true>  names of users; "system:serviceaccount:NS:NAME"
 ---@return fakes.User
 function access.user(tokens, headers)
   if not tokens then return ADMIN end
   local token = (headers.authorization or ''):match '^[Bb]earer%s+(.-)%s*$'
-  if not token then return ANONYMOUS end
-  local name = tokens[token]
+  local name = headers['x-remote-user']
+  if name == ADMIN.name then return ADMIN end
+  if not token and not name then return ANONYMOUS end
+  name = name or tokens[token]
   if not name then status.fail(401, 'Unauthorized', 'Unauthorized') end
   if name == true then return ADMIN end
   local groups = { 'system:authenticated' }
