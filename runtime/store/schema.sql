@@ -214,6 +214,7 @@ create table slack_clicks (
   id text primary key,                   -- a digest of the envelope's id or of the signature
   click text not null,                   -- JSON of what is needed of it
   state text not null,                   -- 'waiting', 'done'
+  claimed_by text not null default '',   -- the process that decides about it
   received_at real not null,
   due_at real not null
 );

@@ -20,6 +20,7 @@ local DECISIONS = { approve_remediation = 'approved', reject_remediation = 'reje
 local KEEP = 86400         -- seconds for which a click is known again
 local MEMBERS_FOR = 300    -- seconds for which a user group's members are believed
 local POSTING = 60         -- seconds that a click waits until its message is known to be posted
+local LEASE = 120          -- seconds for which nobody else decides about a click
 local AT_ONCE = 100
 
 -- -- reading --------------------------------------------------------------------------------------
@@ -157,6 +158,14 @@ local function plan_of(engine, click)
   return p
 end
 
+--- A generation that ends and the one that begins do not decide about the same click.
+local function claim(engine, row)
+  engine.store:relaxed(function()
+    engine.store:exec('update slack_clicks set claimed_by = ?, due_at = ? where id = ?',
+      engine.process, clock.now() + LEASE, row.id)
+  end)
+end
+
 local function take(engine, row)
   local click = json.decode(row.click)
   local p, words, wait = plan_of(engine, click)
@@ -165,6 +174,7 @@ local function take(engine, row)
     return
   end
   if not p then return refuse(engine, row, click, nil, words) end
+  claim(engine, row)
   if not may_decide(engine, click.user) then
     return refuse(engine, row, click, p.id, 'you are not one of those who may decide about it')
   end
@@ -179,28 +189,30 @@ local function take(engine, row)
   end
 end
 
-local function waiting(store)
+--- Clicks that are due. What another process was deciding about is: that process is gone.
+local function waiting(engine)
   local now = clock.now()
-  return store:rows([[select * from slack_clicks where state = 'waiting' and (due_at <= ?
-    or due_at > ?) order by received_at limit ?]], now, now + POSTING, AT_ONCE)
+  return engine.store:rows([[select * from slack_clicks where state = 'waiting' and (due_at <= ?
+    or due_at > ? or claimed_by not in ('', ?)) order by received_at, id limit ?]], now,
+    now + LEASE, engine.process, AT_ONCE)
 end
 
 local function work(engine)
-  local rows = waiting(engine.store)
+  local rows = waiting(engine)
   while #rows > 0 and not engine.stopping do
     for _, row in ipairs(rows) do
       if engine.stopping then return end
       take(engine, row)
       async.turn() -- sockets are to be acknowledged meanwhile
     end
-    rows = waiting(engine.store)
+    rows = waiting(engine)
   end
 end
 
 --- Decides about what has been kept, one click after the other, in a task of its own.
 ---@param engine table
 function slack_inbox.process(engine)
-  if not engine.slack or engine.slack_clicking or #waiting(engine.store) == 0 then return end
+  if not engine.slack or engine.slack_clicking or #waiting(engine) == 0 then return end
   engine.slack_clicking = true
   engine.run('clicks', function()
     local _ <close> = setmetatable({}, { __close = function() engine.slack_clicking = false end })

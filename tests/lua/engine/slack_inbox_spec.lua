@@ -3,6 +3,7 @@ local async = require 'async'
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local plans = require 'engine.plans'
+local previews = require 'engine.previews'
 local slack_inbox = require 'engine.slack_inbox'
 local slack_outbox = require 'engine.slack_outbox'
 local slack_support = require 'lua.engine.slack_support'
@@ -144,6 +145,29 @@ describe('a click', function()
     slack_inbox.store(engine, 'late', 'interactive', slack_support.click(engine, p))
     local next_one = slack_support.engine { store = engine.store, process = 'process-2' }
     slack_inbox.process(next_one)
+    assert.equal('approved', plans.get(engine.store, p.id).state)
+  end)
+
+  it('that one generation decides about is left alone by the next, unless it is gone', function()
+    local engine, p = world()
+    local drift = previews.drift
+    local next_one = slack_support.engine { store = engine.store }
+    local records
+    previews.drift = function()
+      slack_inbox.process(next_one)
+      records = #audit.list(engine.store, 0, 1000)
+    end
+    press(engine, p)
+    previews.drift = drift
+    assert.equal('approved', plans.get(engine.store, p.id).state)
+    assert.equal(records + 2, #audit.list(engine.store, 0, 1000)) -- plan_approved, decision
+    engine, p = world()
+    previews.drift = function() error 'killed' end
+    pcall(press, engine, p)
+    previews.drift = drift
+    slack_inbox.process(slack_support.engine { store = engine.store })
+    assert.equal('pending', plans.get(engine.store, p.id).state)
+    slack_inbox.process(slack_support.engine { store = engine.store, process = 'process-2' })
     assert.equal('approved', plans.get(engine.store, p.id).state)
   end)
 
