@@ -53,6 +53,13 @@ groups:
 - name: empty
 ]]
 
+--- Rules that Prometheus has not, and how it comes by what they record.
+local ONLY <const> = 'groups: [ { name: o, rules: [ { record: "only:here", expr: load * 3 } ] } ]'
+local JOB <const> = [[
+  - { job_name: perigee-rules, honor_labels: true, metrics_path: /metrics/rules,
+      static_configs: [ { targets: ["127.0.0.1:%d"] } ] }
+]]
+
 local function app(values)
   local server = assert(http.serve({}, function()
     local lines = { '# TYPE load gauge' }
@@ -92,16 +99,20 @@ describe('rule groups beside a real Prometheus and a real Alertmanager', functio
     w, told = world.new(), {}
     server, target = app { a = 1, b = 2 }
     w:write('rules.d/first.yaml', 'groups: []\n')
-    url, child = w:prometheus { targets = { target }, more = 'rule_files: [ rules.d/*.yaml ]\n' }
-    client = prometheus.client { url = url }
     hook = assert(http.serve({}, function(request)
       for _, alert in ipairs(json.decode(request.body).alerts) do told[#told + 1] = alert end
       return {}
     end))
-    p = w:perigee { source = url, rules = { ['a.lua'] = '' },
+    local port = testing.free_port()
+    url = ('http://127.0.0.1:%d'):format(port)
+    p = w:configure { source = url, rules = { ['only.yaml'] = ONLY },
       config = ('evaluation_interval: 1s\nexternal_labels: { site: here }\n'
         .. 'alertmanager: { url: "%s" }\n'):format(w:alertmanager(('http://127.0.0.1:%d'):format(
         hook:port()))) }
+    child = select(2, w:prometheus { port = port, targets = { target }, jobs = JOB:format(p.port),
+      more = 'rule_files: [ rules.d/*.yaml ]\n' })
+    p:start()
+    client = prometheus.client { url = url }
     w:wait_for('samples', 15, function() return #client:query 'load' == 2 end)
   end)
   teardown(function()
@@ -145,7 +156,7 @@ describe('rule groups beside a real Prometheus and a real Alertmanager', functio
 
   it('leave what they recorded, and ALERTS, for Prometheus to scrape', function()
     local recorded = assert(client:query 'app:load:double')
-    local alerts = assert(client:query 'ALERTS')
+    local alerts = assert(client:query 'ALERTS{alertname!="Later",job!="perigee-rules"}')
     local page = assert(testing.get(p.url .. '/metrics/rules'))
     for _, s in ipairs(recorded) do
       s.labels.__name__ = nil
@@ -153,6 +164,11 @@ describe('rule groups beside a real Prometheus and a real Alertmanager', functio
         prometheus.labels_text(s.labels), s.value), 1, true), page)
     end
     assert.equal(2, #recorded)
+    local scraped = w:wait_for('what Prometheus has scraped', 10, function()
+      local found = client:query 'only:here'
+      return found and #found == 2 and found
+    end)
+    for _, s in ipairs(scraped) do assert.equal(target, s.labels.instance) end
     assert.is_true(#alerts >= 6)
     for _, s in ipairs(alerts) do
       s.labels.__name__ = nil

@@ -133,8 +133,9 @@ function World:close(keep)
 end
 
 --- Starts a Prometheus.
----@param options { port?: integer, targets: string[], history?: string, more?: string }  history:
----       OpenMetrics text; more: YAML behind the configuration
+---@param options { port?: integer, targets: string[], history?: string, jobs?: string,
+---       more?: string }  history: OpenMetrics text; jobs: YAML, more items of scrape_configs; more:
+---       YAML behind the configuration
 ---@return string url
 ---@return perigee.process child
 function World:prometheus(options)
@@ -148,7 +149,7 @@ function World:prometheus(options)
 global: { scrape_interval: 1s, evaluation_interval: 1s }
 scrape_configs:
   - { job_name: shop, static_configs: [ { targets: ["%s"] } ] }
-%s]]):format(table.concat(options.targets, '", "'), options.more or ''))
+%s%s]]):format(table.concat(options.targets, '", "'), options.jobs or '', options.more or ''))
   local child = self:start('prometheus', { 'prometheus',
     '--config.file=' .. self:path 'prometheus.yml',
     '--storage.tsdb.path=' .. self:path 'prometheus-data', '--storage.tsdb.retention.time=90d',

@@ -1,3 +1,4 @@
+local file = require 'perigee.file'
 local support = require 'lua.rules.support'
 
 after_each(support.tidy)
@@ -217,5 +218,30 @@ incident "bad" { signals = { "Down", "late" } }]]
       (support.load {
         ['a.yaml'] = 'groups: [ { name: g, rules: [ { alert: Down, expr: up == 0 } ] } ]',
         ['b.lua'] = 'signal "Down" { query = "l", detector = threshold { above = 1 } }' }))
+  end)
+end)
+
+describe('rules/classic.yaml', function()
+  --- The rules of a text, without their places.
+  local function rules_of(text)
+    local wrong, warnings, set = load(text)
+    assert.same({ {}, {} }, { wrong, warnings })
+    local out = {}
+    for i, rule in ipairs(set.groups[1].rules) do
+      out[i] = { rule.name, rule.query, rule.hold_for, rule.texts }
+    end
+    return out
+  end
+
+  it('loads, as does what it is corrected to', function()
+    assert.equal(3, #rules_of(assert(file.read 'rules/classic.yaml')))
+    assert.equal(3, #rules_of(assert(file.read 'rules/classic_corrected.yaml')))
+  end)
+
+  it('holds the rules as they were given', function()
+    local given = file.read '../shared/seeds/000_5176c5c3da204663.txt'
+    if not given then return print 'yaml: skipped, there is no ../shared/seeds' end
+    local text = given:match '```yaml\n(.-)```'
+    assert.same(rules_of(text), rules_of(assert(file.read 'rules/classic.yaml')))
   end)
 end)
