@@ -2,8 +2,11 @@
 --- and returns its value, or nil and a failure { kind, status, reason, message, retry_after }.
 local check = require 'check'
 local config = require 'kubernetes.config'
+local events = require 'kubernetes.events'
+local lease = require 'kubernetes.lease'
 local resources = require 'kubernetes.resources'
 local transport = require 'kubernetes.transport'
+local watch = require 'kubernetes.watch'
 
 local kubernetes = {}
 
@@ -18,6 +21,7 @@ local invalid = transport.invalid
 ---@field server string
 ---@field namespace? string  the context's, or the pod's own
 ---@field transport kubernetes.Transport
+---@field recorder kubernetes.Recorder
 local Client = {}
 Client.__index = Client
 
@@ -250,6 +254,36 @@ function Client:set_scale(resource, namespace, name, scale, o)
     { subresource = 'scale', dry_run = o.dry_run, field_manager = o.field_manager })
 end
 
+-- -- watching -------------------------------------------------------------------------------------
+
+--- Follows the changes of a collection, in a namespace or (nil) in all of them, until on_event
+--- returns false (then true), the caller is cancelled, or it is refused.
+---@param resource string
+---@param namespace? string
+---@param o? kubernetes.WatchOptions
+---@param on_event fun(event: kubernetes.WatchEvent): boolean?
+---@return boolean? ended
+---@return kubernetes.Failure? failure
+function Client:watch(resource, namespace, o, on_event)
+  local path, failure = path_of(resource, namespace)
+  if not path then return nil, failure end
+  return watch.run(self, path, resource, namespace, o or {}, on_event)
+end
+
+-- -- events and leases ----------------------------------------------------------------------------
+
+--- Tells an event of an object: folded into others where it is one of many.
+---@param object table  as the server gave it
+---@param o kubernetes.Event
+---@return boolean? told  false: there were too many of this object
+---@return kubernetes.Failure? failure
+function Client:event(object, o) return self.recorder:tell(object, o) end
+
+--- A lease, for which nothing is done before :try() or :run().
+---@param options { namespace: string, name: string, holder: string }
+---@return kubernetes.Lease
+function Client:lease(options) return lease.new(self, options) end
+
 -- -- clients --------------------------------------------------------------------------------------
 
 --- A client from options that have been checked.
@@ -260,8 +294,11 @@ function kubernetes.connect(o)
   local cluster, problems = o.cluster, nil
   if not cluster then cluster, problems = config.load(o) end
   if not cluster then return nil, config.words(problems[1]) end
-  return setmetatable({ server = cluster.server, namespace = cluster.namespace,
+  local client = setmetatable({ server = cluster.server, namespace = cluster.namespace,
     transport = transport.new(cluster) }, Client)
+  client.recorder = events.recorder(client, os.getenv 'POD_NAME' or os.getenv 'HOSTNAME'
+    or 'perigee')
+  return client
 end
 
 --- A client; calls of its methods wait.

@@ -59,7 +59,7 @@ function support.with(answers, f, user)
   local server <close> = setmetatable({ http = assert(http.serve({}, function(request)
     asked[#asked + 1] = request
     if type(answers) == 'function' then return answers(request, #asked) end
-    if answers.status then return answers end
+    if answers.status or answers.body then return answers end
     return answers[math.min(#asked, #answers)]
   end)) }, { __close = function(s) s.http:close() end })
   local url = ('http://127.0.0.1:%d'):format(server.http:port())
