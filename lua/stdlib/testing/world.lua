@@ -134,7 +134,7 @@ end
 
 --- Starts a Prometheus.
 ---@param options { port?: integer, targets: string[], history?: string, jobs?: string,
----       more?: string }  history: OpenMetrics text; jobs: YAML, more items of scrape_configs; more:
+---       more?: string }  history: OpenMetrics text; jobs: YAML, items of scrape_configs; more:
 ---       YAML behind the configuration
 ---@return string url
 ---@return perigee.process child
