@@ -39,14 +39,6 @@ local function patch(cordoned, version)
     spec = { unschedulable = cordoned } }
 end
 
---- What a cordon means for the cluster: a refusal where no node would be left.
-local function consequences(k, t, cordon)
-  if not cordon then return nil, {} end
-  local n, failure = others(k, t.name)
-  if not n then return nil, nil, failure end
-  if n == 0 then return { refusal = 'no other node takes new pods' } end
-  return nil, { n == 1 and 'only one other node takes new pods' or nil }
-end
 
 --- The action that cordons, or the one that does the reverse.
 local function action(cordon)
@@ -65,16 +57,18 @@ local function action(cordon)
       return { summary = summary, observed = observed,
         nothing = ('%s is %s already'):format(target.text(t), WORDS[now]) }
     end
-    local warnings
-    refused, warnings, failure = consequences(k, t, cordon)
-    if not warnings then return refused, failure end
+    local left = math.huge
+    if cordon then left, failure = others(k, t.name) end
+    if not left then return nil, failure end
+    if left == 0 then return { refusal = 'no other node takes new pods' } end
     local done
     done, failure = k:patch(t.resource, nil, t.name, patch(cordon),
       { type = 'merge', dry_run = true })
     if not done then return nil, answers.failure(failure, target.text(t)) end
     return { summary = summary, observed = observed, before = { uid = node.metadata.uid },
       current = WORDS[now], proposed = WORDS[cordon],
-      diff = ('  spec.unschedulable: %s → %s'):format(now, cordon), warnings = warnings,
+      diff = ('  spec.unschedulable: %s → %s'):format(now, cordon),
+      warnings = answers.warnings(left == 1 and 'only one other node takes new pods' or nil),
       owner = (owner.of(node, { 'spec', 'unschedulable' })) }
   end
 

@@ -164,15 +164,15 @@ local function same_values(object, values)
   return true
 end
 
---- Who else sees to one of the fields, and warnings.
+--- Who else sees to one of the fields, or a warning.
 local function owner_of(object, operations)
-  local warnings = {}
+  local warning
   for _, o in ipairs(operations) do
     local by, other = owner.of(object, o.path)
-    if by then return by, warnings end
-    warnings[1] = other
+    if by then return by end
+    warning = warning or other
   end
-  return nil, warnings
+  return nil, warning
 end
 
 local function preview(args, context)
@@ -201,7 +201,7 @@ local function preview(args, context)
     return { summary = summary, observed = observed,
       nothing = ('%s is as the patch would make it'):format(target.text(t)) }
   end
-  local by, warnings = owner_of(object, operations)
+  local by, other = owner_of(object, operations)
   local before = workload.before(object)
   before.values, before.values_after, before.inverse = values, values_at(would, roots), {}
   before.rolls_out = ROLLS_OUT[t.kind] ~= nil
@@ -213,7 +213,7 @@ local function preview(args, context)
       size, MAX_KEPT) }
   end
   return { summary = summary, before = before, observed = observed, diff = text,
-    warnings = warnings, owner = by }
+    warnings = answers.warnings(other), owner = by }
 end
 
 --- Sends operations, where the fields have the values that they are made for.

@@ -48,18 +48,9 @@ local function name_of(revision) return { name = revision.name, uid = revision.u
 --- What speaks against it happening by itself, and what people should know.
 local function hints(object, current, to)
   local by, other = owner.of(object, { 'spec', 'template' })
-  local warnings = { NOT_BACK }
-  warnings[#warnings + 1] = other
-  if (object.spec.strategy or {}).type == 'Recreate' then
-    warnings[#warnings + 1] = 'its strategy is Recreate: all its pods stop before new ones start'
-  end
-  if history.is_newer(to, current) then
-    local again = ('revision %d is newer than the present template: it was rolled back from, and '
-      .. 'would come back'):format(to.number)
-    warnings[#warnings + 1] = again
-    by = by or again
-  end
-  return by, warnings
+  local again = history.is_newer(to, current) and ('revision %d is newer than the present template: '
+    .. 'it was rolled back from, and would come back'):format(to.number) or nil
+  return by or again, answers.warnings(NOT_BACK, again, workload.recreates(object), other)
 end
 
 --- Why it cannot be rolled back as it is, or a failure that passes.

@@ -80,15 +80,13 @@ local function preview_scale(k, t, object, to, clamped)
     { dry_run = true })
   if not done then return nil, answers.failure(failure, target.text(t)) end
   local by, other = owner.of(object, { 'spec', 'replicas' })
-  local warnings = { clamped }
-  warnings[#warnings + 1] = other
   local before = workload.before(object)
   before.from, before.to, before.ready = now, to, select(2, workload.count(object))
   return { summary = ('scale %s from %d to %s'):format(target.text(t), now, show(to)),
     before = before, observed = workload.observed(object), current = show(now),
     proposed = show(done.spec.replicas or 0),
     diff = ('  spec.replicas: %d → %d'):format(now, done.spec.replicas or 0),
-    warnings = warnings, owner = by }
+    warnings = answers.warnings(clamped, other), owner = by }
 end
 
 --- How many pods go away at once, of how many.

@@ -1,5 +1,6 @@
 local clock = require 'perigee.clock'
 local fakes = require 'fakes.kubernetes'
+local json = require 'json'
 local log = require 'log'
 local owners = require 'kubernetes.owners'
 local support = require 'lua.actions.kubernetes.support'
@@ -158,6 +159,27 @@ describe('kubernetes.restart of a pod', function()
       assert.matches('Pod shop/lone: ' .. case[2], seen.refusal, 1, true)
       assert.same({}, fake:asked('POST', '/eviction'))
     end
+  end)
+
+  it('counts pods of what it does not know by their ReplicaSet', function()
+    local fake = start { replicas = 3 }
+    local set = json.decode(json.encode(fake:list('ReplicaSet', 'shop')[1]))
+    fake.manual = true
+    set.metadata.ownerReferences[1].kind = 'Rollout'
+    fake:put(set)
+    local seen = restart_pod(fake).look()
+    assert.same({ 'kubernetes/shop/ReplicaSet/' .. set.metadata.name, 1, 3, 3 },
+      { seen.workload, seen.unavailable, seen.ready, seen.replicas })
+  end)
+
+  it('says so where several budgets cover the pod', function()
+    local other = fakes.budget('shop/other', { minAvailable = 1 })
+    other.spec.selector.matchLabels.app = 'checkout'
+    local seen, failure = restart_pod(start({ replicas = 3 }, other,
+      fakes.budget('shop/checkout', { minAvailable = 1 }))).look()
+    assert.is_nil(seen)
+    assert.is_false(failure.transient)
+    assert.matches('more than one PodDisruptionBudget', failure.message)
   end)
 
   it('is done where the pod is another one by now', function()

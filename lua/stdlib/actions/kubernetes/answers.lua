@@ -51,6 +51,15 @@ function answers.budget(f)
   end
 end
 
+--- What a preview warns of, where there is anything.
+---@param ... string?
+---@return string[]?
+function answers.warnings(...)
+  local out = {}
+  for i = 1, select('#', ...) do out[#out + 1] = (select(i, ...)) end
+  return out[1] and out or nil
+end
+
 --- For a plan where no cluster is configured.
 answers.NO_CLUSTER = 'no cluster is configured: the key "kubernetes" is missing in perigee.yaml'
 

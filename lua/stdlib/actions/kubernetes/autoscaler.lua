@@ -74,7 +74,7 @@ function autoscaler.preview(k, hpa, now, to)
     { type = 'merge', dry_run = true })
   if not done then return nil, answers.failure(failure, target.text(where)) end
   local by, other = owner.of(hpa, { 'spec', 'minReplicas' })
-  return { summary = summary, observed = observed, owner = by, warnings = { other },
+  return { summary = summary, observed = observed, owner = by, warnings = answers.warnings(other),
     current = ('%d to %d replicas'):format(min, max),
     proposed = ('%d to %d replicas'):format(new_min, new_max),
     diff = ('  spec.minReplicas: %d → %d\n  spec.maxReplicas: %d → %d'):format(min, new_min, max,

@@ -42,6 +42,15 @@ local function holds(fields, path)
   return true
 end
 
+--- The words for a controller that has made the object from another one, or nil.
+local function controller_of(metadata)
+  for _, reference in ipairs(metadata.ownerReferences or {}) do
+    if reference.controller then
+      return ('%s %s controls this object'):format(reference.kind, reference.name)
+    end
+  end
+end
+
 --- The tool whose marks an object bears, or nil.
 local function tool_of(metadata)
   local labels, annotations = metadata.labels or {}, metadata.annotations or {}
@@ -88,7 +97,7 @@ function owner.of(object, path)
     return ('%s owns %s%s'):format(declared, field, tool
       and (' (the object is %s\'s, which would undo this)'):format(tool.name) or '')
   end
-  if not tool then return nil end
+  if not tool then return controller_of(metadata) end
   if tool_writes == false then
     return nil, ('%s sees to this object, and leaves %s alone'):format(tool.name, field)
   end

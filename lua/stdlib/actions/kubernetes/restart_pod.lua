@@ -55,7 +55,7 @@ local function count_ready(k, namespace, uid)
   return ready
 end
 
---- The server's word on whether it may go, and the warnings that come of it.
+--- The server's word on whether it may go: true and what to warn of, or a failure.
 local function rehearse(k, args, pod)
   local done, failure
   if args.delete then
@@ -64,19 +64,24 @@ local function rehearse(k, args, pod)
     if not covering then return nil, failure end
     done, failure = k:delete('pods', args.namespace, args.pod,
       { uid = pod.metadata.uid, dry_run = true })
-    if done then return { covering[1] and 'deleted, past ' .. budgets.text(covering[1]) } end
+    if done then return true, covering[1] and 'deleted, past ' .. budgets.text(covering[1]) end
   else
     done, failure = k:evict(args.namespace, args.pod, { uid = pod.metadata.uid, dry_run = true })
     local held = not done and answers.budget(failure)
-    if done or held then return { held or nil } end
+    if done or held then return true, held end
   end
-  return nil, answers.failure(failure, target.text(restart_pod.target(args)))
+  failure = answers.failure(failure, target.text(restart_pod.target(args)))
+  -- Several budgets for one pod: the server does not know what to do, now or later.
+  failure.transient = failure.transient and not failure.message:find 'PodDisruptionBudget'
+  return nil, failure
 end
 
---- The workload that the pod counts for, as it is now.
+--- The workload that the pod counts for, as it is now: what is above its controller, or, where that
+--- is of a kind that is not known here, the controller.
 local function counted(k, args, pod)
   local above, failure = owners.above(k, args.namespace, pod)
-  if not above or not WORKLOADS[above.kind] then return nil, failure end
+  if not above then return nil, failure end
+  if not WORKLOADS[above.kind] then above = owners.controller(pod) end
   local object
   object, failure = k:get(WORKLOADS[above.kind], args.namespace, above.name)
   return object, failure
@@ -97,16 +102,12 @@ function restart_pod.preview(args, context)
   local why_not = unfit(pod, reference)
   if why_not then return { refusal = ('%s: %s'):format(target.text(t), why_not) } end
   local above, told = counted(k, args, pod)
-  if not above then
-    return nil, told and answers.failure(told, 'the workload of ' .. target.text(t))
-      or { message = ('the workload of %s is not known'):format(target.text(t)) }
-  end
+  if not above then return nil, answers.failure(told, 'the workload of ' .. target.text(t)) end
   local ready
   ready, told = count_ready(k, args.namespace, reference.uid)
   if not ready then return nil, answers.failure(told, 'the pods of ' .. reference.name) end
-  local warnings
-  warnings, failure = rehearse(k, args, pod)
-  if not warnings then return nil, failure end
+  local may_go, said = rehearse(k, args, pod)
+  if not may_go then return nil, said end
   local replicas, ready_in_all = workload.count(above)
   local owner = { kind = above.kind, namespace = args.namespace, name = above.metadata.name }
   return { summary = ('%s %s of %s'):format(args.delete and 'delete' or 'evict', target.text(t),
@@ -114,7 +115,7 @@ function restart_pod.preview(args, context)
     current = is_ready(pod) and 'running and ready' or 'not ready', proposed = 'a new pod',
     before = { uid = pod.metadata.uid, ready = ready, controller = { kind = reference.kind,
       name = reference.name, uid = reference.uid } },
-    observed = { uid = pod.metadata.uid }, warnings = warnings,
+    observed = { uid = pod.metadata.uid }, warnings = answers.warnings(said),
     unavailable = is_ready(pod) and 1 or 0, ready = ready_in_all, replicas = replicas,
     workload = target.path(owner) }
 end

@@ -22,14 +22,6 @@ local function patch(time, version)
     spec = { template = { metadata = { annotations = { [ANNOTATION] = time } } } } }
 end
 
-local function warnings_of(object, other)
-  local out = { other }
-  if (object.spec.strategy or {}).type == 'Recreate' then
-    out[#out + 1] = 'its strategy is Recreate: all its pods stop before new ones start'
-  end
-  return out
-end
-
 ---@return Action.Preview?
 ---@return Action.Failure?
 function restart_workload.preview(t, context)
@@ -52,16 +44,16 @@ function restart_workload.preview(t, context)
   local before = workload.before(object)
   before.restarted_at = time
   local by, other = owner.of(object, FIELD)
-  local recreates = (object.spec.strategy or {}).type == 'Recreate'
+  local recreates = workload.recreates(object)
   -- A mark on the whole object is no hint here: tools leave this annotation alone.
   local declared = by and by:find(' owns ', 1, true) and by or nil
   return { summary = summary, before = before, observed = workload.observed(object),
     current = restarted_at(object) and 'last restarted at ' .. restarted_at(object)
       or ('%d of %d pods are ready'):format(ready, replicas),
     proposed = 'restarted at ' .. time, diff = diff.text(object, would),
-    warnings = warnings_of(object, not declared and (by or other) or nil), owner = declared,
-    unavailable = recreates and ready or nil, ready = recreates and ready or nil,
-    replicas = recreates and replicas or nil }
+    warnings = answers.warnings(recreates, not declared and (by or other) or nil),
+    owner = declared, unavailable = recreates and ready, ready = recreates and ready,
+    replicas = recreates and replicas }
 end
 
 ---@return Action.Outcome

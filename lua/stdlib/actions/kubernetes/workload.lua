@@ -169,6 +169,13 @@ function workload.find_out(k, t, before, is_done)
   return { result = 'unknown', message = ('%s was edited by somebody else since'):format(what) }
 end
 
+--- The words for a change of its template that takes all its pods away at once, or nil.
+---@return string?
+function workload.recreates(object)
+  return (object.spec.strategy or {}).type == 'Recreate'
+    and 'its strategy is Recreate: all its pods stop before new ones start' or nil
+end
+
 --- Why its pods would not follow a change of their template, or nil.
 function workload.stuck(object)
   if object.kind == 'Deployment' and object.spec.paused then

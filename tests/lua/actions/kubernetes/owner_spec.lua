@@ -45,6 +45,13 @@ describe('the owner of a field', function()
       { 'spec', 'template', 'spec', 'containers', '0', 'image' })))
   end)
 
+  it('is what controls the object, as an operator does', function()
+    assert.equal('Kafka orders controls this object', (owner.of(object { ownerReferences = {
+      { kind = 'Kafka', name = 'orders', controller = true } } }, REPLICAS)))
+    assert.is_nil((owner.of(object { ownerReferences = { { kind = 'Kafka', name = 'orders' } } },
+      REPLICAS)))
+  end)
+
   it('is the tool whose marks the object bears', function()
     for _, case in ipairs {
       { 'Argo CD', { annotations = { ['argocd.argoproj.io/tracking-id'] = 'shop:apps' } } },
