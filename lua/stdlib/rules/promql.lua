@@ -111,4 +111,53 @@ function promql.problem(expr)
   end
 end
 
+-- -- labels that are left -------------------------------------------------------------------------
+
+local AGGREGATES = { sum = true, avg = true, min = true, max = true, count = true, group = true,
+  stddev = true, stdvar = true, quantile = true, count_values = true }
+
+--- The names in a list such as "(a, b)".
+local function names_in(list)
+  local out = {}
+  for name in list:gmatch '[%a_][%w_]*' do out[name] = true end
+  return out
+end
+
+--- The labels that the series of an expression have at most, where it is an aggregation that says
+--- so, perhaps compared with something; nil where anything may be left.
+---@param expr string
+---@return table<string, boolean>?
+function promql.labels_left(expr)
+  local text = expr:gsub('#[^\n]*', '')
+  local name, behind = text:match '^[%s(]*(%a[%w_]*)()'
+  if not name or not AGGREGATES[name:lower()] then return nil end
+  local word, list, rest = text:match('^%s*(%a+)%s*(%b())%s*%b()()', behind)
+  if not word then
+    rest = text:match('^%s*%b()()', behind)
+    if not rest then return nil end
+    local after
+    word, list, after = text:match('^%s*(%a+)%s*(%b())()', rest)
+    if word and (word:lower() == 'by' or word:lower() == 'without') then
+      rest = after
+    else
+      word, list = 'by', '()'
+    end
+  end
+  if word:lower() ~= 'by' or text:find('group_[lr]', rest) then return nil end
+  return names_in(list)
+end
+
+local OF_COUNTERS = { rate = true, irate = true, increase = true, resets = true, changes = true,
+  absent = true, absent_over_time = true }
+
+--- A counter, by its name, that is used as if it were a gauge; or nil.
+---@param expr string
+---@return string?
+function promql.bare_counter(expr)
+  for at, name in expr:gsub('#[^\n]*', ''):gmatch '()([%a_:][%w_:]*_total)%f[^%w_:]' do
+    local outer = expr:sub(1, at - 1):match '([%a_]+)%s*%(%s*$'
+    if not OF_COUNTERS[outer or ''] then return name end
+  end
+end
+
 return promql
