@@ -141,11 +141,23 @@ local function claim(engine, row)
   end)
 end
 
+local function id(v) return type(v) == 'string' and v:find '^%w+$' and #v <= 64 and v or '' end
+
+--- Our workspace, asked for once; '' where Slack does not say.
+local function team_of(engine)
+  if not engine.slack_team then
+    local answer = engine.slack:call('auth.test')
+    if not answer then return '' end
+    engine.slack_team = id(answer.team_id)
+  end
+  return engine.slack_team
+end
+
 local function posted(engine, row, answer)
   local message = type(answer.message) == 'table' and answer.message or {}
-  local function id(v) return type(v) == 'string' and v:find '^%w+$' and #v <= 64 and v or '' end
   set(engine, row, { state = row.kind == 'plan' and 'posted' or 'closed', claimed_by = '',
-    channel = answer.channel, ts = answer.ts, team = id(message.team), app = id(message.app_id),
+    channel = answer.channel, ts = answer.ts, app = id(message.app_id),
+    team = message.team and id(message.team) or engine.slack_team or '',
     attempts = 0, due_at = clock.now() })
   metrics.slack_messages:add(1, row.kind, 'sent')
 end
@@ -225,6 +237,7 @@ local function post_plan(engine, row)
   local mark = engine.store:row('select ' .. MARK .. ' from plans p where id = ?', p.id).mark
   local text, blocks = content_of(engine, row, p)
   set(engine, row, { shown = mark })
+  team_of(engine)
   post(engine, row, { channel = engine.config.slack.channel, text = text, blocks = blocks })
 end
 
