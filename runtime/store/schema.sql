@@ -186,7 +186,9 @@ create table approvals (
   remind_at real,
   reminders integer not null default 0
 ) without rowid;
+insert into approvals (plan_id, needed) select id, 1 from plans where state = 'pending';
 alter table decisions add column person text not null default ''; -- one for all names of a person
+update decisions set person = who;
 
 create table slack_messages (
   id integer primary key,

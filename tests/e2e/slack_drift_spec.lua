@@ -1,5 +1,5 @@
---- Approvals in Slack of what is done to a cluster: the message shows the server's dry run, an object
---- that a person has changed meanwhile ends the plan, and the thread tells of every step.
+--- Approvals in Slack of what is done to a cluster: the message shows the server's dry run, an
+--- object that a person has changed meanwhile ends the plan, and the thread tells of every step.
 local fake = require 'fakes.prometheus'
 local fakes = require 'fakes.kubernetes'
 local json = require 'json'
@@ -84,7 +84,7 @@ describe('an approval in Slack', function()
     local text = json.encode(m.blocks)
     assert.truthy(text:find('checkout', 1, true) and text:find('3', 1, true))
     assert.truthy(plan.actions[1].preview.summary)
-    local object = cluster:get('Deployment', 'shop', 'checkout')
+    local object = json.decode(json.encode(cluster:get('Deployment', 'shop', 'checkout')))
     object.spec.replicas = 4
     cluster:put(object, 'kubectl')
     approve(m)
