@@ -1,7 +1,7 @@
 --- A Lease: which of several replicas does what only one may do. Others' leases are believed to
---- have run out by our own monotonic clock, since we saw them change last; their times are only told.
---- A lease does not fence: who was held up may still write once, so every action has preconditions
---- of its own.
+--- have run out by our own monotonic clock, since we saw them change last; their times are only
+--- told. A lease does not fence: who was held up may still write once, so every action has
+--- preconditions of its own.
 local check = require 'check'
 local clock = require 'perigee.clock'
 local log = require 'log'
