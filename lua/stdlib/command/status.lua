@@ -33,6 +33,9 @@ return function(...)
     data.approvals_pending) },
   }
   for _, line in ipairs(lines) do print(('%-13s %s'):format(line[1], cli.plain(line[2]))) end
+  if data.storm then
+    print(cli.colour('red', 'storm         all automation is stopped: ' .. cli.plain(data.storm)))
+  end
   for _, off in ipairs(data.switched_off) do
     print(cli.colour('red', ('switched off  %s: %s'):format(off.rule, cli.plain(off.reason))))
   end

@@ -10,6 +10,7 @@ local plans = require 'engine.plans'
 local previews = require 'engine.previews'
 local quorum = require 'engine.quorum'
 local slack_outbox = require 'engine.slack_outbox'
+local trust = require 'engine.trust'
 
 local approvals = {}
 
@@ -27,16 +28,12 @@ local function decided_text(store, p)
 end
 
 --- Why a pending plan is of no use any more: what it was made for is over, or a reload has taken
---- the playbook away, or the right to act.
+--- the playbook away, or what it was trusted to.
 local function outdated(engine, p)
   local incident = p.incident_id
     and engine.store:row('select state from incidents where id = ?', p.incident_id)
   if incident and incident.state == 'resolved' then return 'the incident is resolved' end
-  local def = engine.rules.playbooks[p.playbook]
-  if not def then return 'its playbook is declared no more' end
-  if def.trust == 'recommend' or def.trust == 'manual_only' then
-    return ('the playbook\'s trust is now %s'):format(def.trust)
-  end
+  return (trust.gate(engine, p))
 end
 
 --- Whether the plan can be decided about, whoever does.
@@ -150,9 +147,9 @@ end
 
 --- Plans that are of no use any more.
 function approvals.supersede(engine)
-  for _, row in ipairs(engine.store:rows "select * from plans where state = 'pending'") do
-    local why = outdated(engine, row)
-    if why then plans.move(engine, row.id, 'pending', 'superseded', { reason = why }) end
+  for _, p in ipairs(plans.list(engine.store, -1, 'pending')) do
+    local why = outdated(engine, p)
+    if why then plans.move(engine, p.id, 'pending', 'superseded', { reason = why }) end
   end
 end
 

@@ -139,6 +139,16 @@ local function keep_resolved(rules)
   end
 end
 
+--- A ceiling for a playbook that is not there holds for nothing: perhaps a slip of the pen.
+local function warn_of_ceilings(values, rules)
+  for _, name in ipairs(check.names(values.guardrails.trust.playbooks)) do
+    if not rules.playbooks[name] then
+      log.warn('guardrails.trust.playbooks names a playbook that is not declared',
+        { playbook = name, nearest = check.nearest(name, check.names(rules.playbooks)) })
+    end
+  end
+end
+
 local Generation = {}
 Generation.__index = Generation
 
@@ -181,6 +191,7 @@ function Generation:activate(first)
   log.setup(values.log.level, values.log.format == 'json')
   metrics.dry_run:set(values.guardrails.dry_run and 1 or 0)
   self:settle()
+  warn_of_ceilings(values, engine.rules)
   if first then
     local found = recovery.run(engine)
     if found.unknown + found.continued > 0 then log.warn('recovered after a restart', found) end

@@ -25,7 +25,7 @@ end
 --- One plan, or nil.
 function plans.get(store, id) return read(store:row('select * from plans where id = ?', id)) end
 
----@param limit integer
+---@param limit integer  -1: all of them
 ---@param state? string
 function plans.list(store, limit, state)
   local rows = state

@@ -186,8 +186,8 @@ function trust.gate(engine, p)
   if not def then return 'its playbook is declared no more' end
   local steps = standing(engine, def, namespaces_of(p))
   if levels.exceeds(p.trust, steps.level) then
-    return ('the plan was made with trust %s, and now it is %s%s'):format(p.trust, steps.level,
-      steps.reason and ': ' .. steps.reason or '')
+    return ('the playbook\'s trust is now %s, and the plan was made with %s%s'):format(steps.level,
+      p.trust, steps.reason and ': ' .. steps.reason or '')
   end
   return nil, ('trust is %s, and the plan was made with %s'):format(steps.level, p.trust)
 end

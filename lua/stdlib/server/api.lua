@@ -15,6 +15,7 @@ local predictions = require 'engine.predictions'
 local prometheus_api = require 'server.prometheus_api'
 local rule_filter = require 'server.rule_filter'
 local signals = require 'engine.signals'
+local storm = require 'engine.storm'
 local units = require 'units'
 
 local api = {}
@@ -216,7 +217,8 @@ function api.status(engine)
     rules_loaded_at = clock.text(rules.loaded_at),
     last_reload = last_reload(), source = engine.config.source.prometheus.url,
     dry_run = engine.config.guardrails.dry_run,
-    kill_switch = guardrails.killed(engine.config) or false, signals = count(rules.signals),
+    kill_switch = guardrails.killed(engine.config) or false, storm = storm.look(engine) or false,
+    signals = count(rules.signals),
     forecasts = count(rules.forecasts), predictions = count(rules.predictions),
     incidents_declared = count(rules.incidents), playbooks = count(rules.playbooks),
     rule_groups = #rules.groups, rule_files = #rules.files,

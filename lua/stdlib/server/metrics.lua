@@ -4,6 +4,8 @@ local daemon = require 'perigee.daemon'
 local guardrails = require 'engine.guardrails'
 local metrics = require 'engine.metrics'
 local scheduler = require 'engine.scheduler'
+local storm = require 'engine.storm'
+local trust = require 'engine.trust'
 
 local scrape = {}
 
@@ -40,6 +42,16 @@ local function wants_openmetrics(accept)
   return best.openmetrics > 0 and best.openmetrics >= best.text
 end
 
+local function measure_trust(engine)
+  metrics.storm:set(storm.view(engine).on and 1 or 0)
+  metrics.trust_lost:clear()
+  metrics.breaker_open:clear()
+  for _, t in ipairs(trust.list(engine)) do
+    metrics.trust_lost:set(t.lost_at and 1 or 0, t.playbook)
+    metrics.breaker_open:set(t.breaker == 'open' and 1 or 0, t.playbook)
+  end
+end
+
 --- The metrics in the format that the client asks for.
 ---@return string content_type
 ---@return string text
@@ -47,6 +59,7 @@ function scrape.expose(engine, accept)
   scheduler.measure(engine)
   measure_cells(engine.rules)
   metrics.kill_switch:set(guardrails.killed(engine.config) and 1 or 0)
+  measure_trust(engine)
   local head, records = audit.head(engine.store)
   metrics.audit_records:set(records)
   metrics.audit_head:clear()

@@ -1,3 +1,4 @@
+local clock = require 'perigee.clock'
 local guardrails = require 'engine.guardrails'
 local file = require 'perigee.file'
 local support = require 'lua.command.support'
@@ -30,12 +31,19 @@ latency  firing  ok         1
     end)
   end)
 
-  it('tells of the kill switch, and of rules that are switched off', function()
+  it('tells of the kill switch, of a storm, and of rules that are switched off', function()
     support.with_service(function(w)
       assert(file.write(guardrails.kill_file(w.engine.config), 'adam\n'))
       w.engine.store:exec [[insert into rule_faults (rule, digest, running, switched_off_at, reason)
         values ('signal/latency', 'd', 3, 1700000000, 'rules.lua:1: no' || char(27))]]
+      for i = 1, 11 do
+        w.engine.store:exec([[insert into incidents (id, name, group_key, state, opened_at,
+          updated_at, data) values (?, 'slow', ?, 'open', ?, ?, '{"anomalies":[],"labels":{}}')]],
+          'inc-' .. i, i, clock.now(), clock.now())
+      end
       local out = w.run({ 'status' }).out
+      assert.matches('\nstorm         all automation is stopped: 11 incidents within 10m; '
+        .. 'guardrails.storm allows 10\n', out, 1, true)
       assert.matches('\nkill switch   on: .+\n', out)
       assert.matches('\nswitched off  signal/latency: rules.lua:1: no%?\n', out)
     end)

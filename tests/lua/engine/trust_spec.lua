@@ -183,8 +183,8 @@ describe('trust that is lost', function()
     ends(engine, running(engine, 'by_itself', { target = 'else' }), 2, 'failed')
     local refusal = guardrails.at_start(engine, p)
     assert.equal('trust', refusal.gate)
-    assert.matches('the plan was made with trust auto, and now it is human_approve: trust lowered '
-      .. 'from auto: trust was lost by', refusal.message, 1, true)
+    assert.matches('the playbook\'s trust is now human_approve, and the plan was made with auto: '
+      .. 'trust lowered from auto: trust was lost by', refusal.message, 1, true)
     assert.is_nil(guardrails.at_start(engine, running(engine, 'asks',
       { state = 'approved', trust = 'human_approve', actions = { REQUEST } })))
   end)
@@ -193,7 +193,7 @@ describe('trust that is lost', function()
     local engine = world()
     local p = running(engine, 'asks', { state = 'approved', trust = 'human_approve' })
     engine.config.guardrails.trust.max = 'recommend'
-    assert.matches('made with trust human_approve, and now it is recommend',
+    assert.matches('trust is now recommend, and the plan was made with human_approve',
       guardrails.at_start(engine, p).message, 1, true)
     engine.config.guardrails.trust.max = 'auto'
     engine.rules.playbooks.asks = nil

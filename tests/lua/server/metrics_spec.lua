@@ -3,6 +3,7 @@ package.loaded['perigee.daemon'] = { measure = function() measured = measured + 
 
 local guardrails = require 'engine.guardrails'
 local audit = require 'engine.audit'
+local clock = require 'perigee.clock'
 local file = require 'perigee.file'
 local json = require 'perigee.json'
 local metrics = require 'engine.metrics'
@@ -104,6 +105,26 @@ describe('/metrics', function()
     assert.same({ 2, 1, 0, 0 }, { value(text, 'perigee_alerts{state="firing"}'),
       value(text, 'perigee_alerts{state="pending"}'),
       value(text, 'perigee_alerts{state="inactive"}'), value(text, 'perigee_rules_switched_off') })
+  end)
+
+  it('tells storms, trust that is lost and breakers that are open', function()
+    local own = support.engine { rules = 'playbook "p" { when = metric { query = "q" } }' }
+    local function has(words)
+      assert.matches('\n' .. words .. '\n', select(2, scrape.expose(own, '')), 1, true)
+    end
+    has 'perigee_storm 0'
+    has 'perigee_trust_lost{playbook="p"} 0'
+    has 'perigee_breaker_open{playbook="p"} 0'
+    own.store:exec('insert into trust (playbook, lost_at, opened_at) values (?, ?, ?)', 'p',
+      clock.now(), clock.now())
+    for i = 1, 11 do
+      own.store:exec([[insert into incidents (id, name, group_key, state, opened_at, updated_at,
+        data) values (?, 'odd', ?, 'open', ?, ?, '{"anomalies":[],"labels":{}}')]], 'inc-' .. i, i,
+        clock.now(), clock.now())
+    end
+    has 'perigee_storm 1'
+    has 'perigee_trust_lost{playbook="p"} 1'
+    has 'perigee_breaker_open{playbook="p"} 1'
   end)
 
   it('tells the kill switch and the head of the audit trail', function()

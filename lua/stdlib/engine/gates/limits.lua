@@ -2,6 +2,7 @@
 --- and the journal of actions.
 local clock = require 'perigee.clock'
 local counted = require 'engine.gates.counted'
+local json = require 'perigee.json'
 local units = require 'units'
 
 local limits = {}
@@ -91,23 +92,48 @@ limits.target_limit = window('target', COUNT:format 'target = ?',
 limits.playbook_actions = window('playbook', COUNT:format
   'plan_id in (select id from plans where playbook = ?)', function(_, p) return p.playbook end)
 
+--- What the cooldown goes by: the target itself, and the workload whose pods it is about. Another
+--- pod of one Deployment has another name.
+local function places_of(seen)
+  local places = { seen.target }
+  places[#places + 1] = seen.preview and seen.preview.workload
+  return places
+end
+
+--- When each place was acted upon last, by other plans, within a time.
+local function acted_upon(store, plan_id, since)
+  local out = {}
+  local rows = store:rows([[select a.target, a.position, a.started_at, p.previews from actions a
+    join plans p on p.id = a.plan_id where a.started_at > ? and a.plan_id <> ?
+    and a.name <> 'verify' order by a.started_at]], since, plan_id)
+  for _, row in ipairs(rows) do
+    local preview = json.decode(row.previews)[row.position]
+    for _, place in ipairs(places_of { target = row.target, preview = preview }) do
+      out[place] = row.started_at
+    end
+  end
+  return out
+end
+
 --- The gate for the pause between two actions on one target.
 function limits.target_cooldown(engine, p)
   local cooldown, soon = engine.config.guardrails.cooldown, {}
   if cooldown == 0 then return nil, 'guardrails.cooldown is 0' end
   local text = units.duration_text(cooldown)
-  for _, seen in ipairs(counted.promised(engine.store, p.id)) do soon[seen.target or ''] = true end
+  for _, seen in ipairs(counted.promised(engine.store, p.id)) do
+    for _, place in ipairs(places_of(seen)) do soon[place] = true end
+  end
+  local last = acted_upon(engine.store, p.id, clock.now() - cooldown)
   for _, seen in ipairs(counted.of(p)) do
-    local target = seen.target
-    if target and soon[target] then
-      return ('guardrails.cooldown of %s for %s: another plan is about to act on it'):format(text,
-        target)
-    end
-    local row = target and engine.store:row([[select started_at from actions where target = ?
-      and plan_id <> ? order by started_at desc limit 1]], target, p.id)
-    local pause = left(row and row.started_at, cooldown)
-    if pause then
-      return ('guardrails.cooldown of %s for %s: %s left'):format(text, target, pause)
+    for _, place in ipairs(places_of(seen)) do
+      if soon[place] then
+        return ('guardrails.cooldown of %s for %s: another plan is about to act on it'):format(text,
+          place)
+      end
+      local pause = left(last[place], cooldown)
+      if pause then
+        return ('guardrails.cooldown of %s for %s: %s left'):format(text, place, pause)
+      end
     end
   end
   return nil, ('guardrails.cooldown of %s is over'):format(text)

@@ -91,3 +91,35 @@ describe('guardrails.limits', function()
     assert.equal('namespace_limit', (gates.of(engine, gates.plan(engine))))
   end)
 end)
+
+describe('guardrails.cooldown', function()
+  after_each(gates.tidy)
+
+  local function pod(engine, name, workload)
+    return gates.plan(engine, { actions = { gates.restart { pod = name } },
+      previews = { gates.seen(10, 10, 1, workload) } })
+  end
+
+  it('goes by the workload, too: another pod of a Deployment is no other target', function()
+    local engine = gates.engine { cooldown = '10m' }
+    gates.done(engine, { plan = gates.plan(engine, { state = 'executed' }).id })
+    local gate, message = gates.of(engine, pod(engine, 'checkout-2'))
+    assert.equal('target_cooldown', gate)
+    assert.equal('guardrails.cooldown of 10m for kubernetes/shop/Deployment/checkout: 10m left',
+      message)
+    assert.equal('target_cooldown', (gates.of(engine, gates.plan(engine,
+      { actions = { gates.restart { deployment = 'checkout' } } }))))
+    assert.is_nil(gates.of(engine, pod(engine, 'cart-1', 'kubernetes/shop/Deployment/cart')))
+    clock.advance(599)
+    assert.equal('target_cooldown', (gates.of(engine, pod(engine, 'checkout-2'))))
+    clock.advance(1)
+    assert.is_nil(gates.of(engine, pod(engine, 'checkout-2')))
+  end)
+
+  it('of the workload counts what plans under way are about to do', function()
+    local engine = gates.engine { cooldown = '10m' }
+    gates.plan(engine, { state = 'executing' })
+    assert.matches('for kubernetes/shop/Deployment/checkout: another plan is about to act on it',
+      select(2, gates.of(engine, pod(engine, 'checkout-2'))), 1, true)
+  end)
+end)
