@@ -58,12 +58,31 @@ local function position(list, key, value)
   end
 end
 
---- Items of the patch come first, as the server puts new ones; those that are there keep places.
+--- The order that the server gives a merged list: the patch's own, with each item that only the
+--- server has before the first of the patch that stood behind it; what is new comes first.
+local function in_order(merged, before, change, key)
+  local out, at = json.array(), 1
+  for _, item in ipairs(change) do
+    local i = position(merged, key, item[key])
+    if i then out[#out + 1] = merged[i] end
+  end
+  for _, item in ipairs(merged) do
+    if not position(change, key, item[key]) then
+      local own = position(before, key, item[key])
+      while out[at] and (position(before, key, out[at][key]) or 0) < own do at = at + 1 end
+      table.insert(out, at, item)
+      at = at + 1
+    end
+  end
+  return out
+end
+
 local function merge_list(list, change, field)
   if change[1] and change[1]['$patch'] == 'replace' then
     return json.array(table.move(clone(change), 2, #change, 1, {}))
   end
   list = is_list(list) and list or json.array()
+  local before = table.move(list, 1, #list, 1, {})
   for _, item in ipairs(change) do
     if type(item) ~= 'table' or item[field.key] == nil then
       status.unprocessable(('map: %s does not contain declared merge key: %s')
@@ -78,7 +97,7 @@ local function merge_list(list, change, field)
       table.insert(list, merge_object({}, item, field.type))
     end
   end
-  return list
+  return in_order(list, before, change, field.key)
 end
 
 --- $setElementOrder and $deleteFromPrimitiveList, as kubectl sends them.

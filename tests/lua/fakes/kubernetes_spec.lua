@@ -171,6 +171,23 @@ describe('patches of the fake', function()
     assert.equal('checkout:2', object.spec.template.spec.containers[1].image)
   end)
 
+  it('put what is new in a merged list first, and keep the order of the rest', function()
+    start()
+    local function names(...)
+      local containers = {}
+      for i, name in ipairs { ... } do containers[i] = { name = name, image = 'x:1' } end
+      local _, object = ask('PATCH', CHECKOUT, { spec = { template = { spec = {
+        containers = containers } } } }, STRATEGIC)
+      local out = {}
+      for i, c in ipairs(object.spec.template.spec.containers) do out[i] = c.name end
+      return table.concat(out, ' ')
+    end
+    assert.equal('b checkout', names 'b')
+    assert.equal('c b checkout', names 'c')
+    assert.equal('c b checkout', names 'b')
+    assert.equal('c b checkout d', names('checkout', 'd'))
+  end)
+
   it('know null, and directives', function()
     start()
     ask('PATCH', CHECKOUT, { metadata = { labels = { a = 'b' } } }, STRATEGIC)
