@@ -126,6 +126,19 @@ describe('the manifests of RBAC', function()
   for _, case in ipairs(ACTIONS) do
     local name, feature, arguments = table.unpack(case)
     local title = ('allow %s by %s.yaml'):format(name, feature)
+    it(title .. (type(arguments) == 'table' and ' ' .. json.encode(arguments) or ''), function()
+      local client = start { 'read', 'events', feature }
+      local args = type(arguments) == 'function' and arguments() or arguments
+      local result, message = act(client, name, args)
+      assert.equal('succeeded', result, message)
+      local changed = false
+      for _, c in ipairs(fake:changes 'perigee') do
+        changed = changed or c.kind ~= 'Event'
+      end
+      assert.is_true(changed or args.pod ~= nil)
+      for _, request in ipairs(fake:asked()) do assert.not_equal(403, request.status) end
+    end)
+
     it('do not ' .. title .. ' where it is left out', function()
       local client = start { 'read', 'events' }
       local args = type(arguments) == 'function' and arguments() or arguments
@@ -137,6 +150,27 @@ describe('the manifests of RBAC', function()
       assert.is_true(#fake:asked() > 0)
     end)
   end
+
+  it('let it tell what it does, and count what it says again', function()
+    local client = start { 'read', 'events' }
+    local object = assert(client:get('deployments', 'shop', 'checkout'))
+    for _ = 1, 2 do
+      assert(client:event(object, { type = 'Normal', reason = 'Tried', message = 'again' }))
+    end
+    assert.equal(2, fake:list('Event', 'shop')[1].count)
+  end)
+
+  it('let it have its own lease, and no other', function()
+    local client = start { 'leases' }
+    local lease = client:lease { namespace = 'perigee', name = 'perigee', holder = 'perigee-0' }
+    assert.is_true(lease:try())
+    assert.is_true(lease:try())
+    assert.equal('perigee-0', fake:get('Lease', 'perigee', 'perigee').spec.holderIdentity)
+    lease = client:lease { namespace = 'perigee', name = 'another', holder = 'perigee-0' }
+    assert.is_false(lease:try())
+    local _, failure = client:get('leases', 'shop', 'perigee')
+    assert.equal(403, failure.status)
+  end)
 
   it('let it read what it needs, and nothing elsewhere', function()
     local client = start { 'read' }
