@@ -50,6 +50,7 @@ local cordon = require 'actions.kubernetes_cordon'
 local registry = {}
 
 local ACTIONS = {
+  ['alertmanager.silence'] = require 'actions.alertmanager_silence',
   ['github.dispatch'] = require 'actions.github_dispatch',
   ['http.request'] = require 'actions.http_request',
   ['kubernetes.cordon'] = cordon.cordon,

@@ -14,6 +14,7 @@ local plan = require 'engine.plan'
 local plans = require 'engine.plans'
 local previews = require 'engine.previews'
 local registry = require 'actions.registry'
+local silences = require 'engine.silences'
 
 local execute = {}
 
@@ -146,6 +147,7 @@ end
 local function begin(engine, p)
   local incident = p.incident_id and incidents.get(engine.store, p.incident_id)
   if not still_wanted(engine, p, incident) then return false end
+  silences.refresh(engine)
   local unchanged, now = look_at_targets(engine, p)
   if not unchanged then return false end
   p.partial = incident and incident.partial
@@ -189,6 +191,7 @@ end
 --- stands against it.
 local function begin_action(engine, p, position, attempt)
   local name = p.actions[position].name
+  silences.refresh(engine)
   local seen, failure = previews.one(engine, p, position, 'run')
   local wrong = not seen and failure.message or attempt == 1 and seen.refusal
   if wrong then

@@ -11,6 +11,7 @@ local json = require 'perigee.json'
 local limits = require 'engine.gates.limits'
 local log = require 'log'
 local scope = require 'engine.gates.scope'
+local silences = require 'engine.silences'
 local storm = require 'engine.storm'
 local story = require 'engine.story'
 local trust = require 'engine.trust'
@@ -65,7 +66,8 @@ function guardrails.set_kill_switch(engine, on, who)
 end
 
 local gates = { storm = storm.gate, trust = trust.gate, breaker = breaker.gate,
-  not_allowed = scope.not_allowed, scope = scope.scope, blast_radius = blast_radius }
+  not_allowed = scope.not_allowed, scope = scope.scope, blast_radius = blast_radius,
+  silenced = silences.gate }
 for name, gate in pairs(limits) do gates[name] = gate end
 
 function gates.kill_switch(engine)
@@ -96,10 +98,12 @@ end
 -- still hold before each of its actions. docs/safety.md has them in a table.
 local AT_PLANNING = { 'partial_data', 'not_allowed', 'scope', 'breaker', 'playbook_cooldown',
   'playbook_limit', 'blast_radius' }
-local AT_START = { 'kill_switch', 'storm', 'freeze', 'trust', 'partial_data', 'not_allowed',
-  'scope', 'breaker', 'playbook_cooldown', 'playbook_limit', 'max_actions_per_hour',
-  'namespace_limit', 'target_limit', 'playbook_actions', 'target_cooldown', 'blast_radius' }
-local BETWEEN = { 'kill_switch', 'storm', 'freeze', 'not_allowed', 'scope', 'blast_radius' }
+local AT_START = { 'kill_switch', 'storm', 'freeze', 'silenced', 'trust', 'partial_data',
+  'not_allowed', 'scope', 'breaker', 'playbook_cooldown', 'playbook_limit',
+  'max_actions_per_hour', 'namespace_limit', 'target_limit', 'playbook_actions',
+  'target_cooldown', 'blast_radius' }
+local BETWEEN = { 'kill_switch', 'storm', 'freeze', 'silenced', 'not_allowed', 'scope',
+  'blast_radius' }
 
 ---@return Gate.Refusal?
 ---@return Gate.Asked[]

@@ -20,6 +20,7 @@ local notify = require 'engine.notify'
 local playbooks = require 'engine.playbooks'
 local plans = require 'engine.plans'
 local predictions = require 'engine.predictions'
+local silences = require 'engine.silences'
 local slack_inbox = require 'engine.slack_inbox'
 local slack_outbox = require 'engine.slack_outbox'
 local storm = require 'engine.storm'
@@ -227,6 +228,7 @@ function Scheduler:sweep()
   self:look_at_plans()
   notify.deliver(engine)
   alerts.expire(engine)
+  silences.keep(engine)
   approvals.remind(engine)
   self:talk()
   self:tell_head()

@@ -12,6 +12,7 @@ local json = require 'perigee.json'
 local labels_text = require('prometheus').labels_text
 local plan = require 'engine.plan'
 local plans = require 'engine.plans'
+local silences = require 'engine.silences'
 local time_triggers = require 'engine.time_triggers'
 local trust = require 'engine.trust'
 local units = require 'units'
@@ -193,6 +194,7 @@ end
 function why_not.of(engine, name)
   local def = engine.rules.playbooks[name]
   if not def then return nil end
+  silences.refresh(engine)
   local last = last_plan(engine, name)
   local out = { playbook = name, file = def.file, line = def.line,
     trigger = TRIGGERS[def.when.kind](engine, def), trust = trust.view(engine, def),

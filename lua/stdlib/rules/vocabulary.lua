@@ -3,9 +3,9 @@
 return {
   detectors = { 'threshold', 'z_score', 'robust_z_score', 'hour_of_week', 'ratio_to_baseline',
     'combine', 'isolation_forest', 'forecast_band' },
-  actions = { 'github.dispatch', 'http.request', 'kubernetes.cordon', 'kubernetes.patch',
-    'kubernetes.restart', 'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon',
-    'notify', 'verify' },
+  actions = { 'alertmanager.silence', 'github.dispatch', 'http.request', 'kubernetes.cordon',
+    'kubernetes.patch', 'kubernetes.restart', 'kubernetes.rollback', 'kubernetes.scale',
+    'kubernetes.uncordon', 'notify', 'verify' },
   triggers = { 'metric', 'kubernetes_event', 'every' },
   named_triggers = { 'alert' }, -- alert "Name" { … }
   policies = { 'trust.policy' },

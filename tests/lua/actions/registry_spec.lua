@@ -22,8 +22,8 @@ describe('actions.registry', function()
         end
       end
     end
-    assert.same({ 'github.dispatch', 'http.request', 'kubernetes.cordon', 'kubernetes.patch',
-      'kubernetes.restart', 'kubernetes.rollback', 'kubernetes.scale', 'kubernetes.uncordon',
-      'notify' }, changing)
+    assert.same({ 'alertmanager.silence', 'github.dispatch', 'http.request', 'kubernetes.cordon',
+      'kubernetes.patch', 'kubernetes.restart', 'kubernetes.rollback', 'kubernetes.scale',
+      'kubernetes.uncordon', 'notify' }, changing)
   end)
 end)

@@ -164,7 +164,7 @@ describe('why not', function()
     assert(file.write(guardrails.kill_file(engine.config), 'alice\n'))
     local answer = why_not.of(engine, 'mend')
     assert.equal('kill_switch', answer.decided.gate)
-    assert.matches('^!kill_switch storm freeze trust ', names(answer.gates))
+    assert.matches('^!kill_switch storm freeze silenced trust ', names(answer.gates))
     os.remove(guardrails.kill_file(engine.config))
     assert.same({ 'considered', ('it has been asked: %s is rejected'):format(p.id) },
       { decided(engine) })

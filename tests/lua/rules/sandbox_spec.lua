@@ -53,8 +53,9 @@ describe('a rule file sees', function()
       table.sort(names)
       signal "s" { query = table.concat(names, " ") }
     ]]
-    assert.equal('_G _VERSION alert assert combine error every forecast forecast_band '
-      .. 'getmetatable github hour_of_week http incident ipairs isolation_forest kubernetes '
+    assert.equal('_G _VERSION alert alertmanager assert combine error every forecast '
+      .. 'forecast_band getmetatable github hour_of_week http incident ipairs isolation_forest '
+      .. 'kubernetes '
       .. 'kubernetes_event math metric next '
       .. 'notify pairs pcall playbook prediction print ratio_to_baseline rawequal rawget rawlen '
       .. 'rawset require risk robust_z_score select setmetatable signal string table '
