@@ -78,10 +78,15 @@ slack_messages.plain = plain
 local function length(text) return utf8.len(text) + select(2, text:gsub('[\xF0-\xF4]', '')) end
 slack_messages.length = length
 
---- A line of a mrkdwn text: also no formatting of its own.
+local LOOKALIKE = { ['*'] = '∗', ['~'] = '∼', ['`'] = 'ˋ' }
+
+--- A line of a mrkdwn text: also no formatting of its own. An underscore within a name is none.
 local function line(text, limit)
-  return (plain(text, limit or LINE):gsub('[*_~`]', { ['*'] = '∗', ['_'] = '＿', ['~'] = '∼',
-    ['`'] = 'ˋ' }))
+  text = plain(text, limit or LINE):gsub('[*~`]', LOOKALIKE)
+  return (text:gsub('()(_+)()', function(from, marks, to)
+    local is_inside = text:find('^%w', from - 1) and from > 1 and text:find('^%w', to)
+    return not is_inside and ('＿'):rep(#marks) or nil
+  end))
 end
 
 local function code(text, limit)
@@ -98,6 +103,8 @@ local function person(who, via)
   if via == 'slack' and who:find '^[UW]%w+$' and #who <= 64 then return ('<@%s>'):format(who) end
   return line(who, 80)
 end
+
+local function state_text(p) return (p.state:gsub('_', ' ')) end
 
 -- -- blocks ---------------------------------------------------------------------------------------
 
@@ -126,7 +133,9 @@ local function risk_text(p)
   end
   local words = replicas > 0 and ('%d of %d pods unavailable at once'):format(unavailable, replicas)
     or 'no pods counted'
-  if warnings > 0 then words = ('%s, %d warnings'):format(words, warnings) end
+  if warnings > 0 then
+    words = ('%s, %d warning%s'):format(words, warnings, warnings > 1 and 's' or '')
+  end
   return words
 end
 
@@ -137,7 +146,7 @@ local function fields(about)
     ('*Risk*\n%s'):format(line(risk_text(p))),
     ('*Approvals*\n%d of %d%s'):format(progress.given, progress.needed,
       progress.group and ', of ' .. line(progress.group, 60) or ''),
-    ('*State*\n%s'):format(line(p.state:gsub('_', ' '))),
+    ('*State*\n%s'):format(state_text(p)),
     ('*Expires*\n%s'):format(date(p.expires_at)),
   }
   local out = json.array()
@@ -243,7 +252,7 @@ local function decided(about)
       line(d.via, 20), date(d.at), d.reason ~= '' and ': ' .. line(d.reason, 150) or '')
   end
   if p.state ~= 'pending' then
-    lines[#lines + 1] = ('*%s*%s'):format(line(p.state:gsub('_', ' ')),
+    lines[#lines + 1] = ('*%s*%s'):format(state_text(p),
       p.reason ~= '' and ': ' .. line(p.reason) or '')
   end
   return #lines > 0 and section(table.concat(lines, '\n')) or nil
@@ -259,7 +268,7 @@ end
 local function title(about)
   local p = about.plan
   if p.state == 'pending' then return 'To approve: ' .. p.playbook end
-  return ('%s: %s'):format(p.playbook, (p.state:gsub('_', ' ')))
+  return ('%s: %s'):format(p.playbook, state_text(p))
 end
 
 local function blocks_of(about, budget)

@@ -87,7 +87,8 @@ describe('the message about a plan', function()
     assert.equal('To approve: rollback_checkout (checkout_degraded app=checkout, namespace=shop)',
       text)
     local all = json.encode(blocks)
-    for _, words in ipairs { 'human＿approve', '1 of 4 pods unavailable at once, 1 warnings',
+    for _, words in ipairs { '*Trust*\\nhuman_approve', '1 of 4 pods unavailable at once, 1 warning',
+      '*State*\\npending', '*latency*',
       '1 of 2, of sre', '<!date^1700000900^', '▁▂▇█', '2.5 is above 1', 'revision 7 → revision 6',
       '-  image: shop:7\\n+  image: shop:6', 'the image was pulled long ago', DIGEST, 'inc-1' } do
       assert.truthy(all:find(words, 1, true), words)
@@ -171,6 +172,16 @@ describe('the message about a plan', function()
       'unfurl_media', 'link_names' } do
       assert.truthy(known[name], name)
     end
+  end)
+end)
+
+describe('formatting', function()
+  it('is ours alone, and names keep their underscores', function()
+    local o = about()
+    o.evidence[1].reason = '*bold* _it_ ~no~ `code` a_b _ __x__ a_'
+    local all = json.encode((select(2, slack_messages.plan(o))))
+    assert.truthy(all:find('∗bold∗ ＿it＿ ∼no∼ ˋcodeˋ a_b ＿ ＿＿x＿＿ a＿', 1, true), all)
+    assert.truthy(all:find('rollback_checkout', 1, true))
   end)
 end)
 
