@@ -260,6 +260,7 @@ local function apply(call)
   local old = call.store:get(call.resource, call.namespace, call.name)
   local config = named(call, body_of(call))
   config.metadata.name = call.name
+  check.shape(call.resource, config)
   call.by.operation = 'Apply'
   if old then hold_to(call, old, config.metadata) end
   local by = { manager = call.by.manager, subresource = call.by.subresource,

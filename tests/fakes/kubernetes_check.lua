@@ -281,6 +281,21 @@ local function labels(out, metadata)
   end
 end
 
+--- Raises 400 for a configuration to be applied whose fields are of the wrong type.
+function check.shape(resource, config)
+  local out = { wrong = {}, unknown = {}, missing = {} }
+  walk(config, resource.kind, '', out)
+  if out.wrong[1] then
+    status.bad_request(('failed to create typed patch object (%s/%s; %s, Kind=%s): .%s: %s'):format(
+      config.metadata.namespace or '', config.metadata.name, resource.api_version, resource.kind,
+      out.wrong[1].field, out.wrong[1].message))
+  end
+  if out.unknown[1] then
+    status.bad_request(('failed to create typed patch object: .%s: field not declared in schema')
+      :format(out.unknown[1]))
+  end
+end
+
 --- Takes an object in: fills defaults in, drops what is not known. Raises 422 (or 400 where one is
 --- created) for what may not be.
 ---@param resource fakes.Resource

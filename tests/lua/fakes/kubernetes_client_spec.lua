@@ -40,7 +40,8 @@ describe('the Kubernetes fake', function()
       'template/spec/containers/0/env', 'nothing' }
     local function send(plural, type_, body)
       local r = assert(http.request { method = 'PATCH', body = body,
-        url = ('%s/apis/apps/v1/namespaces/shop/%s/web'):format(fake.url, plural),
+        url = ('%s/apis/apps/v1/namespaces/shop/%s/web?fieldManager=judge&force=true'):format(
+          fake.url, plural),
         headers = { ['Content-Type'] = type_ } })
       assert.is_true(r.status < 500, r.body)
       return r.status
@@ -56,6 +57,7 @@ describe('the Kubernetes fake', function()
         nested = ('{"spec":%s%s%s}'):format(nested, value, ('}'):rep(depth))
         for _, status in ipairs { send(plural, 'application/merge-patch+json', nested),
           send(plural, 'application/strategic-merge-patch+json', nested),
+          send(plural, 'application/apply-patch+yaml', nested),
           send(plural, 'application/json-patch+json',
             ('[{"op":"add","path":"/spec/%s","value":%s}]'):format(path, value)) } do
           if status == 200 then stored = stored + 1 end
