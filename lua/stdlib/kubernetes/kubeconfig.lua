@@ -127,6 +127,9 @@ local function check_server(source, node)
   local server = field(source, node, 'server', 'string')
   if node.server == nil then return blame(source, node, nil, '"server" is missing') end
   if not server then return end
+  if server:find '^[^/]*//[^/]*@' then
+    return blame(source, node, 'server', 'server: a password does not belong into a URL')
+  end
   if not server:find '^https?://[^%s/?#@]+[^%s?#@]*$' then
     return blame(source, node, 'server',
       'server: ' .. check.expected('a URL such as "https://10.0.0.1:6443"', server))
@@ -246,9 +249,10 @@ end
 function kubeconfig.resolve(merged, options, problems)
   if #problems > 0 then return end
   local name, at = options.context or merged.current, merged.current_at or merged.first
-  if not name then
-    problems[#problems + 1] = { file = at and at.source.path, line = 1, column = 1,
-      message = 'there is no current-context, and no context is named' }
+  if not name or not at then
+    problems[1] = { file = at and at.source.path, line = 1, column = 1, message = name
+      and ('the kubeconfig is empty: there is no context "%s"'):format(name)
+      or 'there is no current-context, and no context is named' }
     return
   end
   local context = merged.contexts[name]
