@@ -32,9 +32,17 @@ return function(...)
     { 'now', ('%d active incidents, %d plans waiting for a decision'):format(data.incidents_active,
     data.approvals_pending) },
   }
+  if data.rule_groups > 0 then
+    table.insert(lines, { 'alerts', ('%d fire, %d are pending'):format(data.alerts.firing,
+      data.alerts.pending) })
+  end
   for _, line in ipairs(lines) do print(('%-13s %s'):format(line[1], cli.plain(line[2]))) end
   if data.storm then
     print(cli.colour('red', 'storm         all automation is stopped: ' .. cli.plain(data.storm)))
+  end
+  for _, rule in ipairs(data.rules_failing) do
+    print(cli.colour('red', ('failing       %s of group %s: %s'):format(cli.plain(rule.rule),
+      cli.plain(rule.group), cli.plain(rule.reason))))
   end
   for _, off in ipairs(data.switched_off) do
     print(cli.colour('red', ('switched off  %s: %s'):format(off.rule, cli.plain(off.reason))))

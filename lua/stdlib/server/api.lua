@@ -1,5 +1,6 @@
 --- The API: what the engine knows, and the few things that people tell it. Every function takes the
 --- request, taken apart, and returns data, or nil and a refusal.
+local alert_rules = require 'engine.alert_rules'
 local approvals = require 'engine.approvals'
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
@@ -198,6 +199,24 @@ local function last_reload()
   return { outcome = last.outcome, at = clock.text(last.at), problems = json.array(last.problems) }
 end
 
+--- How the rules of rule groups are: their alerts, and those that fail.
+local function group_status(engine)
+  local alerts, failing = { firing = 0, pending = 0 }, json.array()
+  for _, alert in ipairs(alert_rules.active(engine)) do
+    alerts[alert.state] = alerts[alert.state] + 1
+  end
+  for _, group in ipairs(engine.rules.groups) do
+    for _, rule in ipairs(group.rules) do
+      local row = evaluate.row(engine, rule.key)
+      if row.health == 'err' then
+        failing[#failing + 1] = { rule = ('%s/%s'):format(rule.kind, rule.name),
+          group = group.name, file = group.source, reason = row.error }
+      end
+    end
+  end
+  return alerts, failing
+end
+
 --- GET /api/v1/status
 function api.status(engine)
   local function count(set)
@@ -207,6 +226,7 @@ function api.status(engine)
   end
   local head, records = audit.head(engine.store)
   local rules = engine.rules
+  local alerts, failing = group_status(engine)
   local off = json.array()
   local rows = engine.store:rows [[select rule, reason from rule_faults
     where switched_off_at is not null order by rule]]
@@ -221,7 +241,8 @@ function api.status(engine)
     signals = count(rules.signals),
     forecasts = count(rules.forecasts), predictions = count(rules.predictions),
     incidents_declared = count(rules.incidents), playbooks = count(rules.playbooks),
-    rule_groups = #rules.groups, rule_files = #rules.files,
+    rule_groups = #rules.groups, alerts = alerts, rules_failing = failing,
+    rule_files = #rules.files,
     switched_off = off, incidents_active = #incidents.active(engine.store),
     approvals_pending =
     engine.store:row("select count(*) as n from plans where state = 'pending'").n,

@@ -1,6 +1,9 @@
 local clock = require 'perigee.clock'
-local guardrails = require 'engine.guardrails'
+local engine_support = require 'lua.engine.support'
 local file = require 'perigee.file'
+local groups = require 'engine.groups'
+local guardrails = require 'engine.guardrails'
+local scheduler = require 'engine.scheduler'
 local support = require 'lua.command.support'
 
 describe('perigee status', function()
@@ -46,6 +49,22 @@ latency  firing  ok         1
         .. 'guardrails.storm allows 10\n', out, 1, true)
       assert.matches('\nkill switch   on: .+\n', out)
       assert.matches('\nswitched off  signal/latency: rules.lua:1: no%?\n', out)
+    end)
+  end)
+
+  it('tells of rule groups: how many alerts there are, and what fails', function()
+    support.with_service(function(w)
+      w.engine.rules.groups = engine_support.rules { ['r.yaml'] =
+        'groups: [ { name: g, rules: [ { alert: A, expr: a }, { alert: B, expr: b } ] } ]' }.groups
+      w.engine.source.answers.a = { { {}, 1 } }
+      w.engine.source.answers.b = { message = 'no\27[1m', kind = 'x' }
+      for _, job in ipairs(scheduler.jobs(w.engine.rules)) do
+        if job.evaluate then groups.evaluate(w.engine, job, clock.now()) end
+      end
+      local out = w.run({ 'status' }).out
+      assert.matches(', 1 rule groups in 1 files\n', out)
+      assert.matches('\nalerts        1 fire, 0 are pending\n', out)
+      assert.matches('\nfailing       alert/B of group g: no%?%[1m %(x%)\n', out)
     end)
   end)
 

@@ -152,6 +152,17 @@ describe('/api/v1/alerts', function()
   end)
 end)
 
+describe('/api/v1/status', function()
+  it('counts groups and alerts, and names the rules that fail', function()
+    local get, engine = world { q = { { { a = 'b' }, 1 } }, p = { message = 'no', kind = 'x' },
+      r = { { { a = 'b' }, 1 } } }
+    local data = get '/api/v1/status'
+    assert.same({ 4, { firing = 1, pending = 1 } }, { data.rule_groups, data.alerts })
+    assert.same({ { rule = 'alert/Cold', group = 'second', file = engine.rules.files[1].path,
+      reason = 'no (x)' } }, data.rules_failing)
+  end)
+end)
+
 describe('/metrics/rules', function()
   it('has ALERTS, ALERTS_FOR_STATE and what was recorded', function()
     local get = world { q = { { { a = 'b"\n\\' }, 2 }, { { ['x.y'] = 'no' }, 3 } },
