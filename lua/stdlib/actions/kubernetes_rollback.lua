@@ -48,8 +48,8 @@ local function name_of(revision) return { name = revision.name, uid = revision.u
 --- What speaks against it happening by itself, and what people should know.
 local function hints(object, current, to)
   local by, other = owner.of(object, { 'spec', 'template' })
-  local again = history.is_newer(to, current) and ('revision %d is newer than the present template: '
-    .. 'it was rolled back from, and would come back'):format(to.number) or nil
+  local again = history.is_newer(to, current) and ('revision %d is newer than the present '
+    .. 'template: it was rolled back from, and would come back'):format(to.number) or nil
   return by or again, answers.warnings(NOT_BACK, again, workload.recreates(object), other)
 end
 

@@ -53,6 +53,8 @@ describe('kubernetes.cordon', function()
     assert.is_false(is_cordoned(fake))
     assert.equal('succeeded', a.revert().result)
     assert.is_true(is_cordoned(fake))
+    assert.equal('Node node-1 Cordoned: Node node-1 is cordoned now, by Perigee',
+      support.events(fake)[1])
   end)
 
   it('has nothing to do, and so nothing to undo, where it is so already', function()

@@ -54,6 +54,8 @@ describe('kubernetes.restart of a pod', function()
     assert.equal('succeeded', outcome.result)
     assert.matches('is gone; 3 of 3 pods of ReplicaSet checkout%-%w+ are ready', outcome.message)
     assert.same({}, fake:asked('DELETE', '/pods/'))
+    assert.same({ ('Pod %s Restarted: Pod shop/%s was evicted by Perigee'):format(a.args.pod,
+      a.args.pod) }, support.events(fake))
   end)
 
   it('sends the uid that was looked at, and the time that it has to end', function()

@@ -55,6 +55,17 @@ describe('kubernetes.scale', function()
     assert.equal(5, replicas(fake))
     assert.equal('succeeded', a.settled().result)
     assert.equal(1, support.changes(fake))
+    assert.same({ 'Deployment checkout Scaled: Deployment shop/checkout was scaled from 3 to 5 '
+      .. 'replicas by Perigee' }, support.events(fake))
+  end)
+
+  it('is done although nothing can be told of it', function()
+    local fake = start { replicas = 3 }
+    local a = scale(fake, { increment = 2 })
+    a.look()
+    fake:fault { path = '/events', status = 403 }
+    assert.equal('succeeded', a.run().result)
+    assert.same({}, support.events(fake))
   end)
 
   it('stays within its bounds, and says so', function()

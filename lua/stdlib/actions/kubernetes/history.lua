@@ -7,11 +7,11 @@ local selector = require 'actions.kubernetes.selector'
 local history = {}
 
 local REVISION = 'deployment.kubernetes.io/revision'
+local EARLIER = 'deployment.kubernetes.io/revision-history' -- the numbers that it had before
 
 -- A Deployment's own, which an older revision's must not replace.
 local KEPT = { ['kubectl.kubernetes.io/last-applied-configuration'] = true, [REVISION] = true,
-  ['deployment.kubernetes.io/revision-history'] = true,
-  ['deployment.kubernetes.io/desired-replicas'] = true,
+  [EARLIER] = true, ['deployment.kubernetes.io/desired-replicas'] = true,
   ['deployment.kubernetes.io/max-replicas'] = true,
   ['deprecated.deployment.rollback.to'] = true }
 
@@ -89,7 +89,11 @@ end
 --- Whether one revision was made after another was, and has a lower number all the same: the other
 --- has been gone back to since, perhaps because of this one.
 function history.is_newer(revision, than)
-  return revision.number < than.number and revision.created > than.created
+  if revision.number > than.number then return false end
+  if revision.created ~= than.created then return revision.created > than.created end
+  -- Made in the same second. A ReplicaSet also keeps the numbers that it had before.
+  local earlier = ((than.object.metadata.annotations or {})[EARLIER] or ''):match '(%d+)$'
+  return earlier ~= nil and revision.number > tonumber(earlier)
 end
 
 local function without_hash(template)

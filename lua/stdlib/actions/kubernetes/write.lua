@@ -61,13 +61,15 @@ end
 --- An outcome as the journal keeps it.
 function write.plain(outcome) return { result = outcome.result, message = outcome.message } end
 
---- Tells the cluster what was done, where people look for it. Nothing depends on it.
+--- Tells the cluster what was done, where people look for it. Nothing depends on it, so nothing
+--- waits for it.
 ---@param k table
 ---@param object table
 ---@param reason string   "Scaled"
 ---@param message string
 function write.tell(k, object, reason, message)
-  k:event(object, { type = 'Normal', reason = reason, message = message, action = reason })
+  async.spawn(k.event, k, object,
+    { type = 'Normal', reason = reason, message = message, action = reason })
 end
 
 return write

@@ -25,9 +25,7 @@ end
 ---@param fake fakes.Kubernetes
 ---@param user? string  of the kubeconfig
 function support.client(fake, user)
-  local k = assert(kubernetes.client { kubeconfig = kubernetes_support.kubeconfig(fake.url, user) })
-  k.event = k.event or function() end
-  return k
+  return assert(kubernetes.client { kubeconfig = kubernetes_support.kubeconfig(fake.url, user) })
 end
 
 ---@param options? fakes.KubernetesOptions
@@ -103,6 +101,20 @@ function support.changes(fake)
     if change.kind ~= 'Event' then n = n + 1 end
   end
   return n
+end
+
+--- What was told of the objects: "Deployment checkout Scaled: …", in order.
+function support.events(fake)
+  engine.turns(100)
+  local out = {}
+  for _, change in ipairs(fake:changes 'perigee') do
+    local e = change.object
+    if change.kind == 'Event' then
+      out[#out + 1] = ('%s %s %s: %s'):format(e.involvedObject.kind, e.involvedObject.name,
+        e.reason, e.message)
+    end
+  end
+  return out
 end
 
 --- The pods of an app, in order of their names.
