@@ -105,4 +105,44 @@ describe('the client over TLS', function()
     end
     for _, n in ipairs(async.all(reads)) do assert.equal(3, n) end
   end)
+
+  it('watches through restarts and forgotten pasts, and misses nothing in the end', function()
+    math.randomseed(20260101)
+    local client = kubeconfig('certificate-authority: ' .. front.ca, 'token: the-first-token')
+    local seen, relisted = {}, 0
+    local task = async.spawn(function()
+      return client:watch('configmaps', 'shop', {}, function(event)
+        if event.type == 'LISTED' then
+          seen, relisted = {}, relisted + 1
+          for _, o in ipairs(event.items) do seen[o.metadata.name] = o.data.n end
+        elseif event.type == 'DELETED' then
+          seen[event.object.metadata.name] = nil
+        elseif event.object then
+          seen[event.object.metadata.name] = event.object.data.n
+        end
+      end)
+    end)
+    for i = 1, 200 do
+      local name, dice = 'c' .. math.random(10), math.random(40)
+      if dice == 1 then
+        fake:restart()
+      elseif dice < 10 and fake:get('ConfigMap', 'shop', name) then
+        fake:remove('ConfigMap', 'shop', name)
+      else
+        fake:put { kind = 'ConfigMap', metadata = { name = name, namespace = 'shop' },
+          data = { n = tostring(i) } }
+      end
+      if dice % 4 == 0 then async.sleep(0.005) end
+    end
+    local now = {}
+    for _, o in ipairs(fake:list('ConfigMap', 'shop')) do now[o.metadata.name] = o.data.n end
+    for _ = 1, 1000 do
+      local same = pcall(assert.same, now, seen)
+      if same then break end
+      async.sleep(0.01)
+    end
+    task:cancel()
+    assert.same(now, seen)
+    assert.is_true(relisted > 1)
+  end)
 end)
