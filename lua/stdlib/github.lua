@@ -66,7 +66,7 @@ local function failure_of(response)
   end
   local wait = limited(response)
   return { status = response.status, transient = wait ~= nil or response.status >= 500,
-    forbidden = not wait and (response.status == 401 or response.status == 403),
+    forbidden = not wait and response.status == 403,
     uncertain = response.status >= 500,
     message = ('%s (status %d)'):format(tostring(words):gsub('%c+', ' '):sub(1, 500),
       response.status) }
@@ -90,7 +90,7 @@ function Client:request(method, path, o)
   local body = o.body and json.encode(o.body)
   if body then headers['Content-Type'] = 'application/json' end
   local token, why = self.authorization()
-  if why then return nil, { message = why, forbidden = true } end
+  if why then return nil, { message = why } end
   headers.Authorization = token
   local reads = method == 'GET'
   for attempt = 1, 3 do

@@ -54,6 +54,8 @@ end
 
 -- -- for programs ---------------------------------------------------------------------------------
 
+--- The document of `--json`.
+---@param r risk.Report
 function report.document(r)
   local files = json.array()
   for i, f in ipairs(r.files) do

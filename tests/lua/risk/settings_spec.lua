@@ -65,7 +65,7 @@ describe('the settings of change risk', function()
     assert.matches('risk.yaml:1: unknown option "hihg"; did you mean "high"?', text, 1, true)
     assert.matches('risk.yaml:2: size.lines: expected a whole number of at least 1', text, 1, true)
     assert.matches('risk.yaml:2: size: option "weight" is missing', text, 1, true)
-    assert.matches('risk.yaml:1: ', problems('risk.yaml', 'a: [1'))
+    assert.matches('risk.yaml:2: ', problems('risk.yaml', 'a: [1'))
     assert.equal('risk.lua:1: expected a declaration: risk "name" { … }', problems('risk.lua', ''))
     assert.matches('risk.lua:2: risk is declared twice', problems('risk.lua',
       'risk "a" {}\nrisk "b" {}'), 1, true)
