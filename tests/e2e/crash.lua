@@ -37,6 +37,7 @@ guardrails:
   dry_run: false
   cooldown: 0s
   max_actions_per_hour: 1000
+  namespaces: [shop]
   http: [ { url_prefix: "%s/" } ]
 alertmanager: { url: "%s" }
 ]]
@@ -48,7 +49,8 @@ alertmanager: { url: "%s" }
 local Patient = {}
 Patient.__index = Patient
 
----@param o { trust: string, cured: boolean }
+---@param o { trust: string, cured: boolean, rules?: string, config?: fun(patient): string }  rules
+---       and configuration beside the usual ones
 ---@return crash.Patient
 function crash.new(o)
   local self = setmetatable({ world = world.new(), source = fake.serve(), reached = {},
@@ -67,9 +69,9 @@ function crash.new(o)
     return { body = 'done' }
   end
   self.trap = self.world:path 'trap'
-  self.rules = RULES:gsub('%u%u%u+', { URL = self.source.url, TRUST = o.trust })
+  self.rules = (o.rules or RULES):gsub('%u%u%u+', { URL = self.source.url, TRUST = o.trust })
   self.perigee = self.world:configure { source = self.source.url, tokens = { admin = 'admin' },
-    config = CONFIG:format(self.source.url, self.source.url),
+    config = CONFIG:format(self.source.url, self.source.url) .. (o.config and o.config(self) or ''),
     rules = { ['cure.lua'] = self.rules } }
   return self
 end

@@ -186,8 +186,8 @@ local function reload_rounds(rounds, from)
   looking:await()
 end
 
---- So many rounds; the least that it came down to in them. After one reload the allocator holds some
---- megabytes more than after another, and gives them back; what leaks it never does.
+--- So many rounds; the least that it came down to in them. After one reload the allocator holds
+--- some megabytes more than after another, and gives them back; what leaks it never does.
 local function run(rounds, from)
   local least
   for i = 1, LOOKS do
