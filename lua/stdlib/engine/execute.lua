@@ -265,10 +265,11 @@ local function take_look(engine, p, position)
 end
 
 --- While a step waits, its generation may be closed and its task with it: whichever is active then
---- goes on at once.
-local function handed_over_when_cancelled(engine, p)
+--- goes on at once. After an error of our own it goes on a little later.
+local function handed_over_when_cut_short(engine, p)
   return setmetatable({}, { __close = function(turn, raised)
-    if not turn.over and not raised then plans.set_due(engine.store, p.id, clock.now()) end
+    if turn.over then return end
+    plans.set_due(engine.store, p.id, clock.now() + (raised and LOOK_AGAIN or 0))
   end })
 end
 
@@ -281,7 +282,7 @@ function execute.step(engine, p)
   if p.state == 'approved' and not begin(engine, p) then return end
   if p.state == 'executing' then plans.set_due(engine.store, p.id, clock.now() + plans.LEASE) end
   p.state = 'executing'
-  local turn <close> = handed_over_when_cancelled(engine, p)
+  local turn <close> = handed_over_when_cut_short(engine, p)
   for position, action in ipairs(p.actions) do
     if engine.stopping then return end
     local step = registry.get(action.name).changes and take or take_look

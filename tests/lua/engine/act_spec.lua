@@ -415,6 +415,19 @@ describe('an action whose end nobody saw', function()
     assert.same({ 3 }, t.done)
   end)
 
+  it('of an action that raised an error of its own is asked for soon', function()
+    local t = thing()
+    local engine, p = propose { turn(3) }
+    t.says.run = function() error 'a mistake' end
+    t.says.find_out = { result = 'succeeded', message = 'it stands at 3' }
+    assert.is_false(pcall(execute.step, engine, plans.get(engine.store, p.id)))
+    assert.same({ 'lost' }, states(engine, p))
+    local began = clock.now()
+    assert.equal('executed', (run(engine, p)))
+    assert.is_true(clock.now() - began <= 6)
+    assert.same({ 3 }, t.done)
+  end)
+
   it('leaves its plan to the next generation where it was cancelled before it began', function()
     local t = thing()
     local engine, p = propose { turn(3) }
