@@ -160,6 +160,21 @@ describe('the manifests of RBAC', function()
     assert.equal(2, fake:list('Event', 'shop')[1].count)
   end)
 
+  it('let it watch events of a namespace, or of all where that is given', function()
+    local stop = function() return false end
+    for feature, elsewhere in pairs { events = false, ['events-everywhere'] = true } do
+      local client = start { feature }
+      for _, namespace in ipairs { 'shop', 'default' } do
+        local ended, failure = client:watch('events', namespace, {}, stop)
+        local allowed = elsewhere or namespace == 'shop'
+        assert.same({ allowed or nil, not allowed and 403 or nil },
+          { ended, failure and failure.status })
+      end
+      assert.equal(elsewhere or nil, (client:watch('events', nil, {}, stop)))
+      fake:stop()
+    end
+  end)
+
   it('let it have its own lease, and no other', function()
     local client = start { 'leases' }
     local lease = client:lease { namespace = 'perigee', name = 'perigee', holder = 'perigee-0' }
