@@ -87,7 +87,8 @@ describe('the message about a plan', function()
     assert.equal('To approve: rollback_checkout (checkout_degraded app=checkout, namespace=shop)',
       text)
     local all = json.encode(blocks)
-    for _, words in ipairs { '*Trust*\\nhuman_approve', '1 of 4 pods unavailable at once, 1 warning',
+    for _, words in ipairs { '*Trust*\\nhuman_approve',
+      '1 of 4 pods unavailable at once, 1 warning',
       '*State*\\npending', '*latency*',
       '1 of 2, of sre', '<!date^1700000900^', '▁▂▇█', '2.5 is above 1', 'revision 7 → revision 6',
       '-  image: shop:7\\n+  image: shop:6', 'the image was pulled long ago', DIGEST, 'inc-1' } do
@@ -105,7 +106,8 @@ describe('the message about a plan', function()
   it('names who decided by their id in Slack only where they are of Slack', function()
     local o = about { decisions = {
       { who = 'U123', via = 'slack', decision = 'approved', reason = '', at = 1700000000 },
-      { who = '<!channel>', via = 'api', decision = 'rejected', reason = 'a & b', at = 1700000001 },
+      { who = '<!channel>', via = 'api', decision = 'rejected', reason = 'a & b',
+        at = 1700000001 },
       { who = 'U1> <!here', via = 'slack', decision = 'approved', reason = '', at = 1700000001 } } }
     o.plan.state, o.plan.reason = 'rejected', 'a & b'
     local text, blocks = slack_messages.plan(o)
