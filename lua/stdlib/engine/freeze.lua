@@ -5,6 +5,7 @@
 local calendar = require 'perigee.calendar'
 local check = require 'check'
 local clock = require 'perigee.clock'
+local names = require 'engine.gates.names'
 
 local freeze = {}
 
@@ -144,14 +145,12 @@ end
 ---@param playbook string
 ---@param namespaces table<string, any>  that the plan acts in, as keys
 function freeze.concerns(window, playbook, namespaces)
-  local function among(list, is)
-    for _, name in ipairs(list) do
-      if is(name) then return true end
-    end
-    return false
+  if window.playbooks and not names.listed(playbook, window.playbooks) then return false end
+  if not window.namespaces then return true end
+  for namespace in pairs(namespaces) do
+    if names.listed(namespace, window.namespaces) then return true end
   end
-  return (not window.playbooks or among(window.playbooks, function(n) return n == playbook end))
-    and (not window.namespaces or among(window.namespaces, function(n) return namespaces[n] end))
+  return false
 end
 
 local function time_text(w)

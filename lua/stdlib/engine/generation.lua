@@ -21,6 +21,7 @@ local load_rules = require 'rules.load'
 local log = require 'log'
 local metrics = require 'engine.metrics'
 local models = require 'engine.models'
+local names = require 'engine.gates.names'
 local prometheus = require 'prometheus'
 local quorum = require 'engine.quorum'
 local recovery = require 'engine.recovery'
@@ -141,10 +142,13 @@ end
 
 --- A ceiling for a playbook that is not there holds for nothing: perhaps a slip of the pen.
 local function warn_of_ceilings(values, rules)
-  for _, name in ipairs(check.names(values.guardrails.trust.playbooks)) do
-    if not rules.playbooks[name] then
+  local declared = check.names(rules.playbooks)
+  for _, pattern in ipairs(check.names(values.guardrails.trust.playbooks)) do
+    local found = false
+    for _, name in ipairs(declared) do found = found or names.fits(name, pattern) end
+    if not found then
       log.warn('guardrails.trust.playbooks names a playbook that is not declared',
-        { playbook = name, nearest = check.nearest(name, check.names(rules.playbooks)) })
+        { playbook = pattern, nearest = check.nearest(pattern, declared) })
     end
   end
 end

@@ -11,6 +11,7 @@ local incidents = require 'engine.incidents'
 local json = require 'perigee.json'
 local levels = require 'rules.levels'
 local log = require 'log'
+local names = require 'engine.gates.names'
 local previews = require 'engine.previews'
 
 local trust = {}
@@ -46,18 +47,17 @@ local function add_ceiling(steps, config, playbook, namespaces)
   local ceiling = config.guardrails.trust
   step(steps, 'guardrails.trust.max', ceiling.max,
     ('guardrails.trust.max is %s'):format(ceiling.max))
-  local own = ceiling.playbooks[playbook]
-  if own then
-    step(steps, 'guardrails.trust.playbooks', own,
-      ('guardrails.trust.playbooks.%s is %s'):format(playbook, own))
-  end
-  for _, namespace in ipairs(check.names(namespaces)) do
-    local level = ceiling.namespaces[namespace]
-    if level then
-      step(steps, 'guardrails.trust.namespaces', level,
-        ('guardrails.trust.namespaces.%s is %s'):format(namespace, level))
+  local function each(section, name)
+    for _, pattern in ipairs(check.names(ceiling[section])) do
+      local level = ceiling[section][pattern]
+      if names.fits(name, pattern) then
+        step(steps, 'guardrails.trust.' .. section, level,
+          ('guardrails.trust.%s.%s is %s'):format(section, pattern, level))
+      end
     end
   end
+  each('playbooks', playbook)
+  for _, namespace in ipairs(check.names(namespaces)) do each('namespaces', namespace) end
 end
 
 local function add_loss(steps, store, playbook)

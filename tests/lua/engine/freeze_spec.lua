@@ -122,6 +122,9 @@ describe('a freeze window', function()
     assert.is_false(freeze.concerns(w, 'a', { other = true }))
     assert.is_false(freeze.concerns(w, 'a', {}))
     assert.is_true(freeze.concerns(window { start = '00:00', ['end'] = '24:00' }, 'a', {}))
+    w = window { start = '00:00', ['end'] = '24:00', namespaces = { 'team-*' } }
+    assert.is_true(freeze.concerns(w, 'a', { ['team-a'] = true }))
+    assert.is_false(freeze.concerns(w, 'a', { team = true }))
   end)
 
   it('says what it is', function()

@@ -183,6 +183,16 @@ describe('a generation that becomes active', function()
     assert.equal(2, select(2, audit.head(daemon.store)))
   end)
 
+  it('tells of policies as of any rule, and of ceilings that hold for nothing', function()
+    local policy = 'trust.policy(function() return "recommend" end)\n'
+    activate(build({ ['a.lua'] = A }), true)
+    local lines = activate(build({ ['a.lua'] = A, ['b.lua'] = policy .. ODD .. MEND },
+      'guardrails: { trust: { playbooks: { "men*": auto, mned: recommend } } }\n'))
+    assert.matches('added="incident odd, playbook mend, policy b.lua:1"', lines, 1, true)
+    assert.matches('not declared" nearest=mend playbook=mned', lines, 1, true)
+    assert.is_nil(lines:find('playbook=men*', 1, true))
+  end)
+
   it('keeps the state of signals that are there still, and forgets the others', function()
     activate(build { ['a.lua'] = A, ['b.lua'] = B }, true)
     for _, name in ipairs { 'a', 'b' } do

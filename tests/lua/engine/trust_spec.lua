@@ -98,6 +98,11 @@ describe('trust', function()
     assert.matches('guardrails.trust.namespaces.pay is human_approve', reason, 1, true)
     assert.equal('manual_only', (of(engine, nil, { actions = { restart 'vault' } })))
     assert.equal('auto', (of(engine)))
+    engine.config.guardrails.trust = { max = 'auto', playbooks = { ['by_*'] = 'recommend' },
+      namespaces = { ['pay-*'] = 'manual_only' } }
+    assert.equal('recommend', (of(engine)))
+    assert.equal('human_approve', (of(engine, 'asks')))
+    assert.equal('manual_only', (of(engine, nil, { actions = { restart 'pay-eu' } })))
   end)
 
   it('that is auto becomes recommend where somebody else sees to the object', function()

@@ -1,6 +1,7 @@
 --- Gates about where a plan may act: what the operator has named, and nothing else. A list that is
 --- empty names nothing.
 local counted = require 'engine.gates.counted'
+local listed = require('engine.gates.names').listed
 local plan = require 'engine.plan'
 local registry = require 'actions.registry'
 
@@ -14,14 +15,6 @@ function scope.not_allowed(engine, p)
     if why then return ('action %d: %s'):format(i, why) end
   end
   return nil, ('all %d actions are allowed'):format(#p.actions)
-end
-
---- Whether a name is one of those listed, in which a "*" stands for any text.
-local function listed(name, list)
-  for _, pattern in ipairs(list) do
-    if name:find('^' .. pattern:gsub('[^%w*]', '%%%0'):gsub('%*', '.*') .. '$') then return true end
-  end
-  return false
 end
 
 local function list_text(list)
