@@ -242,3 +242,8 @@ create table trust (
   restored_at real not null default 0,   -- what failed before counts no more
   restored_by text
 ) without rowid;
+
+-- migration 9
+-- What is counted again and again: incidents that opened lately, actions that failed lately.
+create index incidents_by_time on incidents (opened_at);
+create index actions_that_failed on actions (ended_at) where state in ('failed', 'unknown');

@@ -9,6 +9,7 @@ local clock = require 'perigee.clock'
 local config = require 'config'
 local daemon = require 'perigee.daemon'
 local file = require 'perigee.file'
+local fits = require('engine.gates.names').fits
 local forecasts = require 'engine.forecasts'
 local groups = require 'engine.groups'
 local github = require 'github'
@@ -21,7 +22,6 @@ local load_rules = require 'rules.load'
 local log = require 'log'
 local metrics = require 'engine.metrics'
 local models = require 'engine.models'
-local names = require 'engine.gates.names'
 local prometheus = require 'prometheus'
 local quorum = require 'engine.quorum'
 local recovery = require 'engine.recovery'
@@ -145,7 +145,7 @@ local function warn_of_ceilings(values, rules)
   local declared = check.names(rules.playbooks)
   for _, pattern in ipairs(check.names(values.guardrails.trust.playbooks)) do
     local found = false
-    for _, name in ipairs(declared) do found = found or names.fits(name, pattern) end
+    for _, name in ipairs(declared) do found = found or fits(name, pattern) end
     if not found then
       log.warn('guardrails.trust.playbooks names a playbook that is not declared',
         { playbook = pattern, nearest = check.nearest(pattern, declared) })

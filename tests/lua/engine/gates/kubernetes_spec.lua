@@ -72,8 +72,8 @@ describe('against a cluster', function()
     clock.advance(60)
     local state, reason = w.act('restart', { namespace = 'shop', pod = pod_of(w, 2) })
     assert.equal('blocked', state)
-    assert.matches('guardrails.cooldown of 10m for kubernetes/shop/Deployment/checkout: ', reason, 1,
-      true)
+    assert.matches('guardrails.cooldown of 10m for kubernetes/shop/Deployment/checkout: ', reason,
+      1, true)
   end)
 
   it('three actions in ten minutes are what a namespace gets', function()
@@ -109,6 +109,7 @@ describe('against a cluster', function()
     local w = world({ fakes.deployment('pay/checkout', { replicas = 3 }) })
     local state, reason = w.act('restart', { namespace = 'pay', deployment = 'checkout' })
     assert.equal('blocked', state)
-    assert.equal('action 1 (kubernetes.restart): pay is not in guardrails.namespaces (shop)', reason)
+    assert.equal('action 1 (kubernetes.restart): pay is not in guardrails.namespaces (shop)',
+      reason)
   end)
 end)
