@@ -33,7 +33,7 @@ return {
   instructions = counter('lua_instructions_total', 'Instructions that rule files have taken.',
     'file'),
   queue = gauge('evaluation_queue_length', 'Evaluations under way or waiting for their turn.'),
-  alerts = gauge('alerts', 'Series of signals, by state.', 'state'),
+  alerts = gauge('alerts', 'Series of signals and alerts of rule groups, by state.', 'state'),
   incidents = gauge('incidents', 'Incidents, by state.', 'state'),
   incidents_opened = counter('incidents_opened_total', 'Incidents opened, by name.', 'incident'),
   plans = counter('plans_total', 'Plans by playbook and the state they came to.', 'playbook,state'),

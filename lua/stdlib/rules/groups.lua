@@ -2,6 +2,7 @@
 --- that is wrong with it, each with its group, rule and place.
 local check = require 'check'
 local promql = require 'rules.promql'
+local task = require 'perigee.task'
 local template = require 'template'
 local yaml = require 'perigee.yaml'
 
@@ -274,7 +275,11 @@ function groups.read(document)
     self:say('', { 'groups' }, 'groups: ' .. check.expected('a list of groups', list))
     return {}
   end
-  for i, node in ipairs(list) do out[#out + 1] = self:group(i, node, names) end
+  for i, node in ipairs(list) do
+    out[#out + 1] = self:group(i, node, names)
+    -- Many groups take a while: whoever else uses the loop has a turn.
+    if i % 10 == 0 and task.current() then task.sleep(0) end
+  end
   return self.is_broken and {} or out
 end
 
