@@ -1,7 +1,9 @@
 --- `perigee check`: every error of configuration and rules in one run.
+local ask_source = require 'command.ask_source'
 local cli = require 'command.cli'
 local config = require 'config'
 local file = require 'perigee.file'
+local http = require 'http'
 local json = require 'perigee.json'
 local load_rules = require 'rules.load'
 local log = require 'log'
@@ -58,14 +60,17 @@ local SPEC = {
   summary = 'Checks the configuration and its rule files, or just the files (or folders) named.',
   details = [[
 Every error is a line "file:line[:column]: message" on standard error. Exit status 1: a rule
-is wrong; 2: the configuration is.]],
+is wrong; 2: the configuration is; 3: the source of --url cannot be asked.]],
   most = 10000,
-  options = { cli.CONFIG, cli.JSON },
+  options = { cli.CONFIG, { name = 'url', value = 'URL',
+    help = 'of a Prometheus that is asked whether it can read the expressions' }, cli.JSON },
 }
 
 return function(...)
   local values, status = cli.parse(SPEC, ...)
   if not values then return status end
+  local wrong_url = values.url and http.check_base(values.url)
+  if wrong_url then return select(2, cli.refuse('--url: ' .. wrong_url)) end
   log.setup('warn', false)
   local files, problems, settings, bad_config = {}, {}, { evaluation_interval = 30 }, false
   if #values == 0 or values.config then
@@ -79,6 +84,15 @@ return function(...)
     groups = settings.approvals and settings.approvals.groups,
     folder = (values.config or 'perigee.yaml'):match '^(.*)/[^/]*$' or '.' })
   table.move(errors, 1, #errors, #problems + 1, problems)
+  local refused, unasked
+  if values.url and #problems == 0 then
+    refused, unasked = ask_source.problems(values.url, rules)
+    problems = refused or problems
+  end
+  if unasked then
+    cli.error(unasked)
+    return cli.OUTSIDE
+  end
   report(values, problems, warnings, { files = #files, signals = size(rules.signals),
     incidents = size(rules.incidents), playbooks = size(rules.playbooks),
     forecasts = size(rules.forecasts), predictions = size(rules.predictions),

@@ -22,7 +22,7 @@ local LABEL, METRIC = '^[%a_][%w_]*$', '^[%a_:][%w_:]*$'
 ---@field name string, file string, line integer
 ---@field key string            of its row in the store: what it is called, its labels, which of
 ---       those that have both in common
----@field query string
+---@field query string, query_at { [1]: integer, [2]: integer }  and its line and column
 ---@field hold_for number, keep_firing_for number
 ---@field labels table<string, template.Compiled>, annotations table<string, template.Compiled>
 ---@field texts { labels: table<string, string>, annotations: table<string, string> }
@@ -216,7 +216,7 @@ function Reader:rule(group, i, node, path, common, seen)
     self:say(about, path, 'another rule of the group has the same name and labels', nil, true)
   end
   rule.file, rule.line = self.document.file, (self.document.at(path))
-  rule.nth, rule.identity = seen[id], id
+  rule.nth, rule.identity, rule.query_at = seen[id], id, { self.document.at(join(path, 'expr')) }
   return rule
 end
 

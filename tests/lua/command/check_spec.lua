@@ -24,7 +24,9 @@ local function run(...)
 end
 
 describe('perigee check', function()
-  it('explains itself', function() support.explains_itself('check', { 'config', 'json' }) end)
+  it('explains itself', function()
+    support.explains_itself('check', { 'config', 'url', 'json' })
+  end)
 
   it('says what there is where nothing is wrong', function()
     write('perigee.yaml', SOURCE)
@@ -119,5 +121,39 @@ auth: { tokens: [ { name: a, role: admin, token_file: token },
     local status, out, lines = run()
     assert.equal(2, status)
     assert.is_nil((out .. table.concat(lines)):find('the-token-of-alice', 1, true))
+  end)
+
+  it('asks the Prometheus of --url whether it can read the expressions', function()
+    local fake = require('fakes.prometheus').serve()
+    local path = write('r.yaml', [[
+groups:
+- name: g
+  rules:
+  - { record: r, expr: good }
+  - alert: A
+    expr: bad
+]])
+    local lua = write('r.lua', 'signal "s" { query = "bad", detector = threshold { above = 1 } }\n')
+    local asked = {}
+    function fake.answer(_, query)
+      asked[#asked + 1] = query
+      if query == 'bad' then
+        return require('fakes.prometheus').json({ status = 'error', errorType = 'bad_data',
+          error = 'parse error:\n  no' }, 400)
+      end
+    end
+    assert.same({ 1, '', {
+      lua .. ':1: signal "s": expr: the source says: parse error: no',
+      path .. ':6:5: group "g", rule 2 ("A"): expr: the source says: parse error: no',
+    } }, { run('--url', fake.url, path, lua) })
+    assert.equal(3, #asked)
+    os.remove(lua)
+    write('r.yaml', 'groups: [ { name: g, rules: [ { alert: A, expr: good } ] } ]')
+    assert.equal(0, (run('--url', fake.url, path)))
+    fake:close()
+    local status, _, lines = run('--url', fake.url, path)
+    assert.equal(3, status)
+    assert.matches('^perigee: http://127.0.0.1:%d+ cannot be asked: ', lines[1])
+    assert.equal(2, (run('--url', 'nowhere', path)))
   end)
 end)
