@@ -1,6 +1,7 @@
 --- What playbooks are asked about, each once: an alert, an event, a time. That they were asked is
 --- kept in the transaction of the plan that came of it: neither a crash nor a reload asks twice.
 local clock = require 'perigee.clock'
+local json = require 'perigee.json'
 local playbooks = require 'engine.playbooks'
 
 local occurrences = {}
@@ -22,6 +23,16 @@ function occurrences.is_done(engine, def, name)
   if not row or row.event then return false end
   if math.abs(clock.now() - row.at) > FRESH then occurrences.mark(engine, def, name) end
   return true
+end
+
+--- Whether a playbook has been asked about an occurrence, or is to be.
+function occurrences.is_known(engine, def, name) return row_of(engine.store, def, name) ~= nil end
+
+--- Keeps an occurrence that a playbook is to be asked about.
+---@param event table  plain data
+function occurrences.keep(engine, def, name, event)
+  engine.store:exec([[insert into occurrences (playbook, occurrence, at, event)
+    values (?, ?, ?, ?)]], def.name, name, clock.now(), json.encode(event))
 end
 
 --- A playbook has been asked about it.

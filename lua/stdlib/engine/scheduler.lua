@@ -278,6 +278,7 @@ end
 
 function Scheduler:stop()
   self.stopping = true
+  triggers.stop(self.engine)
   self:tell_head()
   self.wake:set()
 end
