@@ -117,44 +117,43 @@ end
 
 --- Takes old pods away as far as what is available allows; those that are not up go first.
 local function scale_down(store, deployment, new, old)
-  local most, fewest = bounds(deployment)
-  local up, total = available(store, new)
-  for _, set in ipairs(old) do
-    local a, n = available(store, set)
-    up, total = up + a, total + math.max(n, set.spec.replicas)
-  end
+  local _, fewest = bounds(deployment)
+  local up = available(store, new)
+  for _, set in ipairs(old) do up = up + available(store, set) end
   table.sort(old, function(a, b) return revision_of(a) < revision_of(b) end)
   for i, set in ipairs(old) do
     local a, n = available(store, set)
-    local down = math.max(n, set.spec.replicas) - a
-    if deployment.spec.strategy.type == 'Recreate' then
-      down = set.spec.replicas
-    else
-      down = down + math.max(0, math.min(a, up - fewest))
-    end
+    local down = math.max(n, set.spec.replicas) - a + math.max(0, math.min(a, up - fewest))
+    if deployment.spec.strategy.type == 'Recreate' then down = set.spec.replicas end
     down = math.min(down, set.spec.replicas)
     if down > 0 then
-      up, total = up - math.min(a, down), total - down
+      up = up - math.min(a, down)
       old[i] = scale(store, set, set.spec.replicas - down)
     end
   end
-  return most, total
+end
+
+--- A paused rollout goes nowhere: what alone has pods follows the number wanted.
+local function hold(store, deployment, new, old)
+  local with_pods, others = new or old[#old], 0
+  for _, set in ipairs(old) do
+    if set.spec.replicas > 0 then with_pods, others = set, others + 1 end
+  end
+  local both = others > 0 and new ~= nil and new.spec.replicas > 0
+  if with_pods and others < 2 and not both then
+    scale(store, with_pods, deployment.spec.replicas)
+  end
 end
 
 local function roll(store, deployment, new, old)
-  if not new or deployment.spec.paused then -- only what there is follows the number wanted
-    local set = new or old[#old]
-    if set then scale(store, set, deployment.spec.replicas) end
-    return
-  end
+  if not new or deployment.spec.paused then return hold(store, deployment, new, old) end
   if new.spec.replicas > deployment.spec.replicas then
     new = scale(store, new, deployment.spec.replicas)
   end
   scale_down(store, deployment, new, old)
   local most, others = bounds(deployment), 0
   for _, set in ipairs(old) do
-    others = others + math.max(store:find('ReplicaSet', set.metadata.namespace,
-      set.metadata.name).spec.replicas, #pods.active(store, set))
+    others = others + math.max(set.spec.replicas, #pods.active(store, set))
   end
   scale(store, new, math.max(new.spec.replicas, math.min(deployment.spec.replicas, most - others)))
 end

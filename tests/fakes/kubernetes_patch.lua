@@ -85,7 +85,7 @@ local function merge_list(list, change, field)
   local before = table.move(list, 1, #list, 1, {})
   for _, item in ipairs(change) do
     if type(item) ~= 'table' or item[field.key] == nil then
-      status.unprocessable(('map: %s does not contain declared merge key: %s')
+      status.bad_request(('map: %s does not contain declared merge key: %s')
         :format(json.encode(item), field.key))
     end
     local at = position(list, field.key, item[field.key])
@@ -100,29 +100,6 @@ local function merge_list(list, change, field)
   return in_order(list, before, change, field.key)
 end
 
---- $setElementOrder and $deleteFromPrimitiveList, as kubectl sends them.
-local function directive(target, k, v, fields)
-  local what, name = k:match '^%$(%w+)/(.*)$'
-  if what == 'setElementOrder' then
-    local list, ordered = target[name], json.array()
-    local key = fields[name] and fields[name].key
-    if not is_list(list) then return end
-    for _, wanted in ipairs(v) do
-      for _, item in ipairs(list) do
-        local id = key and item[key] or item
-        if id == (key and wanted[key] or wanted) then table.insert(ordered, item) end
-      end
-    end
-    for _, item in ipairs(list) do -- what the order leaves out comes behind it
-      local at = key and position(ordered, key, item[key])
-      if key and not at then table.insert(ordered, item) end
-    end
-    target[name] = ordered
-  elseif what == 'retainKeys' then
-    return
-  end
-end
-
 function merge_object(target, change, type_)
   if not is_object(change) then return clone(change) end
   if change['$patch'] == 'replace' then
@@ -133,20 +110,19 @@ function merge_object(target, change, type_)
     return {}
   end
   if not is_object(target) then target = {} end
-  local fields, later = types.fields[type_] or {}, {}
+  local fields = types.fields[type_] or {}
   for k, v in pairs(change) do
     local field = fields[k]
     if v == json.null then
       target[k] = nil
     elseif k:sub(1, 1) == '$' then
-      later[k] = v
+      status.bad_request('a directive that this server does not know: ' .. k)
     elseif field and field.list and field.key and is_list(v) then
       target[k] = merge_list(target[k], v, field)
     else
       target[k] = merge_object(target[k], v, field and not field.list and field.type)
     end
   end
-  for k, v in pairs(later) do directive(target, k, v, fields) end
   return target
 end
 
@@ -167,16 +143,11 @@ local function steps(pointer)
   return out
 end
 
-local function missing(op, pointer)
-  status.unprocessable(('%s operation does not apply: doc is missing path: %s: missing value')
-    :format(op, pointer))
-end
-
 --- The place in a list that a step names; one behind the end only where something is added.
-local function index(list, step, op, pointer)
+local function index(list, step, op)
   if step == '-' and op == 'add' then return #list + 1 end
   local i = step:find '^%d+$' and tonumber(step) + 1
-  if not i or i > #list + (op == 'add' and 1 or 0) then missing(op, pointer) end
+  if not i or i > #list + (op == 'add' and 1 or 0) then status.unprocessable() end
   return i
 end
 
@@ -186,12 +157,12 @@ local function find(doc, pointer, op)
   local at = doc
   for i = 1, #path - 1 do
     if type(at) == 'table' then
-      at = at[is_list(at) and index(at, path[i], op, pointer) or path[i]]
+      at = at[is_list(at) and index(at, path[i], op) or path[i]]
     end
-    if type(at) ~= 'table' then missing(op, pointer) end
+    if type(at) ~= 'table' then status.unprocessable() end
   end
   local last = path[#path]
-  if last and is_list(at) then last = index(at, last, op, pointer) end
+  if last and is_list(at) then last = index(at, last, op) end
   return at, last
 end
 
@@ -205,28 +176,26 @@ function OPERATIONS.add(at, key, o)
   end
 end
 
-function OPERATIONS.remove(at, key, o)
-  if at[key] == nil then missing('remove', o.path) end
+function OPERATIONS.remove(at, key)
+  if at[key] == nil then status.unprocessable() end
   if is_list(at) then table.remove(at, key) else at[key] = nil end
 end
 
 function OPERATIONS.replace(at, key, o)
-  if at[key] == nil then missing('replace', o.path) end
+  if at[key] == nil then status.unprocessable() end
   at[key] = clone(o.value)
 end
 
 function OPERATIONS.test(at, key, o)
   local expected = o.value ~= json.null and o.value or nil
-  if not patch.equal(at[key], expected) then
-    status.unprocessable(('testing value %s failed: test failed'):format(o.path))
-  end
+  if not patch.equal(at[key], expected) then status.unprocessable() end
 end
 
 local function move(doc, o)
   local at, key = find(doc, o.from, o.op)
   local value = at[key]
-  if value == nil then missing(o.op, o.from) end
-  if o.op == 'move' then OPERATIONS.remove(at, key, o) end
+  if value == nil then status.unprocessable() end
+  if o.op == 'move' then OPERATIONS.remove(at, key) end
   local to, place = find(doc, o.path, 'add')
   OPERATIONS.add(to, place, { value = value })
 end
@@ -235,16 +204,17 @@ end
 function patch.json(doc, operations)
   if not is_list(operations) then status.bad_request 'a JSON Patch is a list of operations' end
   for _, o in ipairs(operations) do
-    if type(o) ~= 'table' or type(o.path) ~= 'string' then
+    local moves = type(o) == 'table' and (o.op == 'move' or o.op == 'copy')
+    if type(o) ~= 'table' or type(o.path) ~= 'string' or moves and type(o.from) ~= 'string' then
       status.bad_request 'a JSON Patch operation has a path'
     end
-    if o.op == 'move' or o.op == 'copy' then
+    if moves then
       move(doc, o)
     elseif not OPERATIONS[o.op] then
-      status.unprocessable('Unexpected kind: ' .. tostring(o.op))
+      status.unprocessable()
     else
       local at, key = find(doc, o.path, o.op)
-      if key == nil then status.unprocessable 'the whole document is not replaced' end
+      if key == nil then status.unprocessable() end -- the document as a whole
       OPERATIONS[o.op](at, key, o)
     end
   end

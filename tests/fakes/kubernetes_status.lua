@@ -56,10 +56,9 @@ function status.invalid(resource, name, problems)
       causes = causes })
 end
 
---- A patch that does not fit: 422 without reason or details, as the server answers it.
-function status.unprocessable(message)
-  status.fail(422, 'Invalid', 'the server rejected our request due to an error in our request: '
-    .. message, {})
+--- A JSON Patch that does not fit, or whose test fails: the server does not say why.
+function status.unprocessable()
+  status.fail(422, 'Invalid', 'the server rejected our request due to an error in our request', {})
 end
 
 function status.bad_request(message) status.fail(400, 'BadRequest', message) end
