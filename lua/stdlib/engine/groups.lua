@@ -23,7 +23,9 @@ local MAX_REASON = 1000 -- bytes
 local function reason(o)
   local words = o.annotations.summary or o.annotations.description
   if not words or words == '' then words = 'the value is ' .. number_text(o.value) end
-  return words:sub(1, MAX_REASON)
+  local last = math.min(#words, MAX_REASON)
+  while words:find('^[\x80-\xBF]', last + 1) do last = last - 1 end -- no half of a character
+  return words:sub(1, last)
 end
 
 local function observe(engine, rule, vector, slot)
@@ -112,7 +114,7 @@ local function advance(engine, job, rule, found, slot, vector, began)
   end)
 end
 
---- Evaluates one rule. Returns its series where it alerts.
+--- Evaluates one rule.
 local function run(engine, job, rule, slot)
   local name, began = ('%s/%s'):format(rule.kind, rule.name), clock.monotonic()
   metrics.evaluations:add(1, name)

@@ -17,6 +17,7 @@ signals.KEEP_RESOLVED = 900 -- seconds that a resolved series is told of, at lea
 ---@field anomaly_score? number|string, confidence? number|string, reason? string
 ---@field active_at? number, fired_at? number, resolved_at? number, last_seen? number
 ---@field keep_firing_since? number
+---@field sent_at? number                when Alertmanager was told of an alert last
 ---@field details? table                  what else is told of it: why a prediction is what it is
 ---@field odd? table  value, anomaly_score, confidence and reason when it was odd last
 ---@field firing_from? number, firing_to? number  when it fired last; no end while it does

@@ -86,6 +86,13 @@ annotations:
     assert.equal(clock.now() - 60, alert.active_at, 'it is the same alert')
   end)
 
+  it('tells incidents why in its summary, as far as there is room', function()
+    local engine, job = new('alert: A\nexpr: q\nannotations: { summary: "x{{ $labels.a }}" }')
+    minute(engine, job, { { { a = ('ü'):rep(600) }, 1 } })
+    local _, series = next(alert_rules.series(engine, job.def))
+    assert.equal('x' .. ('ü'):rep(499), series.reason)
+  end)
+
   it('of a scalar has no labels but its own', function()
     local engine, job = new 'alert: A\nexpr: q'
     minute(engine, job, { { {}, 3 }, type = 'scalar' })
