@@ -99,11 +99,19 @@ function Kubernetes:advance(seconds)
   end
 end
 
---- Things that take time are looked at now and then, while anything is under way.
+--- Whether a pod is on its way to be ready or to be gone.
+local function under_way(self)
+  for _, pod in ipairs(self.store:all 'Pod') do
+    if pod.metadata.deletionTimestamp or not pods.is_ready(pod) then return true end
+  end
+  return false
+end
+
+--- Things that take time are looked at now and then.
 local function tick(self)
   while not self.stopped do
     async.sleep(0.05)
-    if not self.stopped then self:settle() end
+    if not self.stopped and under_way(self) then self:settle() end
   end
 end
 
