@@ -17,13 +17,11 @@ function judge.can() return file.read(judge.DESCRIPTION, 4 << 20) ~= nil end
 function judge.problems(fake)
   local lines = {}
   for i, change in ipairs(fake.store.changes) do lines[i] = json.encode(change.object) end
-  local out = node.run { 'kubernetes_schema.js', judge.absolute(),
+  local out = node.run { 'kubernetes_schema.js', '../../' .. judge.DESCRIPTION,
     input = table.concat(lines, '\n') }
   local problems = {}
   for line in out:gmatch '[^\n]+' do problems[#problems + 1] = line end
   return problems, json.decode(table.remove(problems))
 end
-
-function judge.absolute() return node.scripts .. '/../../' .. judge.DESCRIPTION end
 
 return judge

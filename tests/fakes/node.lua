@@ -6,7 +6,7 @@ local process = require 'perigee.process'
 
 local node = {}
 
-local top = assert(assert(file.executable()):match '^(.-)/build/', 'perigee is not in build/')
+local top = assert(assert(file.executable()):match '^(.*)/build/', 'perigee is not in build/')
 node.folder = top .. '/build/node'
 node.scripts = top .. '/tests/node'
 
