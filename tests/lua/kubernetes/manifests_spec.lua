@@ -30,11 +30,9 @@ local function paths() return assert(file.glob(FOLDER .. 'rbac/*.yaml')) end
 local fake
 
 --- A fake where Perigee may do what these files of rbac/ say, and nothing else.
-local function start(features)
+local function start(features, more)
   fake = fakes.start { tokens = { ['the-token-of-perigee'] = USER },
-    objects = { fakes.deployment 'shop/checkout', fakes.statefulset 'shop/db',
-      fakes.daemonset 'shop/agent', fakes.deployment 'shop/scaled',
-      fakes.autoscaler('shop/scaled', 2, 8) } }
+    objects = { fakes.deployment 'shop/checkout', table.unpack(more or {}) } }
   for _, feature in ipairs(features) do
     for _, object in ipairs(documents(FOLDER .. 'rbac/' .. feature .. '.yaml')) do
       fake:put(object)
@@ -84,22 +82,27 @@ local function a_pod()
   end
 end
 
--- Each action with the one file beside read.yaml that it needs.
+local DB, AGENT = { fakes.statefulset 'shop/db' }, { fakes.daemonset 'shop/agent' }
+local SCALED = { fakes.deployment 'shop/scaled', fakes.autoscaler('shop/scaled', 2, 8) }
+
+-- Each action with the one file beside read.yaml that it needs, its arguments, and what there is
+-- beside the Deployment "checkout".
 local ACTIONS = {
   { 'kubernetes.restart', 'restart-pods', function() return { namespace = 'shop',
     pod = a_pod() } end },
   { 'kubernetes.restart', 'delete-pods', function() return { namespace = 'shop', pod = a_pod(),
     delete = true } end },
   { 'kubernetes.restart', 'change-workloads', { namespace = 'shop', deployment = 'checkout' } },
-  { 'kubernetes.restart', 'change-workloads', { namespace = 'shop', statefulset = 'db' } },
-  { 'kubernetes.restart', 'change-workloads', { namespace = 'shop', daemonset = 'agent' } },
+  { 'kubernetes.restart', 'change-workloads', { namespace = 'shop', statefulset = 'db' }, DB },
+  { 'kubernetes.restart', 'change-workloads', { namespace = 'shop', daemonset = 'agent' }, AGENT },
   { 'kubernetes.rollback', 'change-workloads', { namespace = 'shop', deployment = 'checkout' } },
   { 'kubernetes.patch', 'change-workloads', { namespace = 'shop', resource = 'deployments',
     name = 'checkout', merge = { metadata = { labels = { drained = 'yes' } } } } },
   { 'kubernetes.scale', 'scale', { namespace = 'shop', deployment = 'checkout', increment = 1 } },
-  { 'kubernetes.scale', 'scale', { namespace = 'shop', statefulset = 'db', increment = -1 } },
+  { 'kubernetes.scale', 'scale', { namespace = 'shop', statefulset = 'db', increment = -1 },
+    DB },
   { 'kubernetes.scale', 'autoscalers', { namespace = 'shop', deployment = 'scaled', increment = 1,
-    autoscaler = true } },
+    autoscaler = true }, SCALED },
   { 'kubernetes.cordon', 'nodes', { node = 'node-1' } },
 }
 
@@ -124,10 +127,10 @@ describe('the manifests of RBAC', function()
   end)
 
   for _, case in ipairs(ACTIONS) do
-    local name, feature, arguments = table.unpack(case)
+    local name, feature, arguments, more = table.unpack(case)
     local title = ('allow %s by %s.yaml'):format(name, feature)
     it(title .. (type(arguments) == 'table' and ' ' .. json.encode(arguments) or ''), function()
-      local client = start { 'read', 'events', feature }
+      local client = start({ 'read', 'events', feature }, more)
       local args = type(arguments) == 'function' and arguments() or arguments
       local result, message = act(client, name, args)
       assert.equal('succeeded', result, message)
@@ -140,7 +143,7 @@ describe('the manifests of RBAC', function()
     end)
 
     it('do not ' .. title .. ' where it is left out', function()
-      local client = start { 'read', 'events' }
+      local client = start({ 'read', 'events' }, more)
       local args = type(arguments) == 'function' and arguments() or arguments
       local version = fake.store.version
       local result, message = act(client, name, args)
