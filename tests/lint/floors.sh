@@ -18,7 +18,9 @@ FNR == 1 { split(FILENAME, part, "/"); own = part[2] }
 }
 /^#include <(lua|lauxlib|lualib)\.h>/ && level[own] < 4 { bad("lua.h below floor 4") }
 /^#include <uv\.h>/ && level[own] < 2 { bad("uv.h below floor 2") }
-/^#include <curl\// && FILENAME !~ /net\/(http_client|url)\.c$/ { bad("curl outside of what wraps it") }
+/^#include <curl\// && FILENAME !~ /net\/(curl_loop\.h|url\.c)$/ { bad("curl outside of what wraps it") }
+/^#include "net\/curl_loop\.h"/ && FILENAME !~ /net\/(curl_loop|http_client|websocket)\.c$/ { bad("curl outside of what wraps it") }
+/^#include <wslay\// && FILENAME !~ /net\/websocket_frames\.c$/ { bad("wslay outside of what wraps it") }
 /^#include <microhttpd\.h>/ && FILENAME !~ /net\/http_server\.c$/ { bad("microhttpd outside of what wraps it") }
 /^#include <sqlite3\.h>/ && FILENAME !~ /store\/store\.c$/ { bad("sqlite3 outside of what wraps it") }
 /^#include <yaml\.h>/ && FILENAME !~ /bindings\/yaml\.c$/ { bad("yaml outside of what wraps it") }
