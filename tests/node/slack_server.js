@@ -140,7 +140,7 @@ const METHODS = {
     const channel = channel_of(a.channel);
     const blocks = check_content(a, 40000);
     if (a.thread_ts && !message_of(channel, a.thread_ts)) throw new Refusal('thread_not_found');
-    const m = { type: 'message', user: BOT.user_id, bot_id: BOT.bot_id, app_id: BOT.app_id, channel,
+    const m = { type: 'message', user: BOT.user_id, bot_id: BOT.bot_id, app_id: BOT.app_id, team: BOT.team_id, channel,
       ts: next_ts(), text: a.text, blocks, thread_ts: a.thread_ts, metadata: a.metadata, updates: 0 };
     state.messages.push(m);
     return { channel, ts: m.ts, message: shown(m) };
