@@ -197,7 +197,6 @@ static void make_request(struct websocket *ws, const struct url *u)
               "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
               "Sec-WebSocket-Key: %s\r\nUser-Agent: perigee/" PERIGEE_VERSION "\r\n\r\n",
               ws->key);
-    require(!ws->request.failed);
 }
 
 /* The value of the header in the head's lines, its length in *len; NULL where it is not there. */
@@ -451,9 +450,9 @@ static int start(struct websocket *ws, const struct websocket_options *o, const 
     struct text where = {0};
     text_addf(&where, "ws%s://%s:%d%s", strcmp(u->scheme, "https") == 0 ? "s" : "", u->host,
               u->port, u->path);
-    require(!where.failed);
     ws->where = where.data;
     make_request(ws, u);
+    if (where.failed || ws->request.failed) return -ENOMEM;
     int rc = websocket_frames_open(&ws->frames, o->max_message, on_frame, ws);
     return rc < 0 ? rc : prepare(ws, o, url);
 }

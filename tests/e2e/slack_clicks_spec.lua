@@ -10,7 +10,7 @@ local world = require 'e2e.world'
 
 local SOAK = os.getenv 'SOAK'
 local CLICKS = SOAK and 10000 or 300
-local PLANS = SOAK and 60 or 6
+local PLANS = SOAK and 30 or 6
 local PEOPLE = 8           -- who press at the same time
 local AGAIN = 20           -- times that somebody presses a button again that has shown an error
 local P99_MS <const> = 300
@@ -74,7 +74,7 @@ describe('clicks in Slack', function()
     local url = ('http://127.0.0.1:%d/'):format(shop:port())
     local function fill(text)
       return (text:gsub('SHOP', url):gsub('SLACK', fake.url)
-        :gsub('EXPIRES', SOAK and '70s' or '8s'))
+        :gsub('EXPIRES', SOAK and '75s' or '8s'))
     end
     for name, token in pairs { bot = slack_fake.BOT_TOKEN, app = slack_fake.APP_TOKEN } do
       w:write('perigee/' .. name, token .. '\n')

@@ -291,6 +291,11 @@ wss.on('connection', (ws) => {
     connections.delete(ws);
     clearInterval(ping);
     state.closes.push({ code });
+    for (const [id, w] of waiting) {
+      if (w.ws !== ws) continue;
+      waiting.delete(id);
+      w.done({ acknowledged: false, error: 'the connection has ended', envelope_id: id });
+    }
   });
   ws.on('error', () => {});
   if (connections.size > options.max_connections) return disconnect(ws, 'too_many_websockets');
@@ -318,9 +323,9 @@ function deliver(type, payload, done) {
   const finish = (result) => { clearTimeout(timer); done(result); };
   const before = random() < dropping / 2;
   const after = random() < dropping / 2;
+  waiting.set(envelope_id, { ws, at: Date.now(), done: finish });
   if (before) ws.terminate(); // before it has been sent
-  waiting.set(envelope_id, { at: Date.now(), done: finish });
-  if (!before) send(ws, { envelope_id, type, payload, accepts_response_payload: type !== 'events_api' });
+  else send(ws, { envelope_id, type, payload, accepts_response_payload: type !== 'events_api' });
   if (after && !before) ws._socket.end(() => setTimeout(() => ws.terminate(), random() * 20)); // it may have been read
 }
 

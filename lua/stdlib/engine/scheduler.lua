@@ -197,9 +197,13 @@ end
 
 --- Incidents whose signals tell nothing new any more still have to end.
 function Scheduler:converge_active()
+  local done = {}
   for _, incident in ipairs(incidents.active(self.engine.store)) do
     local def = self.engine.rules.incidents[incident.name]
-    if def then incidents.converge(self.engine, def) end
+    if def and not done[def] then
+      done[def] = true
+      incidents.converge(self.engine, def)
+    end
   end
 end
 

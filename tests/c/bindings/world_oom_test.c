@@ -137,6 +137,27 @@ TEST(http_survives_c_without_memory)
     sweep_least = 0;
 }
 
+static const char websocket[] =
+    "local servers, m = require 'perigee.http_server', require 'perigee.websocket'\n"
+    "local server <close> = assert(servers.serve({}, function() return {status = 404} end))\n"
+    "local function refused()\n"
+    "  local ws <close> = assert(m.start {url = 'ws://127.0.0.1:' .. server:port() .. '/',\n"
+    "    open_timeout = 0.3})\n" /* a connection that curl forgets is ended by its time */
+    "  local ok, message, code = ws:opened()\n"
+    "  assert(not ok and message)\n"
+    "  assert(code == 'handshake', 'no memory')\n"
+    "  assert(not ws:receive() and ws:ended() and not ws:send 'x')\n"
+    "end\n"
+    "refused() arm() refused()\n"
+    "assert(not m.start {url = 'x:'} and not pcall(m.start, {}))";
+TEST(websocket_survives_lua_without_memory) { sweep_lua(websocket, 20); }
+TEST(websocket_survives_c_without_memory)
+{
+    sweep_least = 128; /* the names of metrics are never refused */
+    sweep_c(websocket, 10);
+    sweep_least = 0;
+}
+
 /* -- the allocator of SQLite -- */
 
 static sqlite3_mem_methods sqlite_memory;
@@ -171,6 +192,8 @@ int main(void)
         CHECK(rules_survive_c_without_memory),
         CHECK(http_survives_lua_without_memory),
         CHECK(http_survives_c_without_memory),
+        CHECK(websocket_survives_lua_without_memory),
+        CHECK(websocket_survives_c_without_memory),
     };
     char folder[64];
     alarm(300); /* what hangs is ended */

@@ -370,6 +370,29 @@ describe('a clock that is set back', function()
   end)
 end)
 
+describe('the sweep', function()
+  after_each(support.tidy)
+
+  it('brings a declaration in line once, however many of its incidents are open', function()
+    local w = world [[
+signal "s" { query = "q", every = "1h", detector = threshold { above = 1 } }
+incident "odd" { signals = { "s" }, min_signals = 1, group_by = { "app" } }]]
+    w.source.answers.q = {}
+    for i = 1, 20 do w.source.answers.q[i] = { { app = 'a' .. i }, 5 } end
+    pass(3600, 60)
+    assert.equal(20, #incidents.active(w.store))
+    local converge, n = incidents.converge, 0
+    rawset(incidents, 'converge', function(...)
+      n = n + 1
+      return converge(...)
+    end)
+    w.scheduler:sweep()
+    rawset(incidents, 'converge', converge)
+    w.scheduler:stop()
+    assert.equal(1, n)
+  end)
+end)
+
 describe('a group of rules', function()
   after_each(support.tidy)
 
