@@ -11,7 +11,7 @@ local world = require 'e2e.world'
 local SOAK = os.getenv 'SOAK'
 local CLICKS = SOAK and 10000 or 300
 local PLANS = SOAK and 30 or 6
-local PEOPLE = 8           -- who press at the same time
+local PEOPLE = 12          -- who press at the same time
 local AGAIN = 20           -- times that somebody presses a button again that has shown an error
 local P99_MS <const> = 300
 
