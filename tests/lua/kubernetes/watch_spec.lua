@@ -1,6 +1,8 @@
 local async = require 'async'
+local fakes = require 'fakes.kubernetes'
 local http = require 'http'
 local json = require 'json'
+local kubernetes = require 'kubernetes'
 local log = require 'log'
 local support = require 'lua.kubernetes.support'
 
@@ -170,5 +172,43 @@ describe('kubernetes client:watch', function()
       watcher:cancel()
       assert.is_true(gone:wait(5))
     end)
+  end)
+
+  it('sees what happens in a cluster, and goes on after the server has started anew', function()
+    local fake = fakes.start { objects = { fakes.deployment('shop/checkout', { replicas = 1 }) } }
+    local k = assert(kubernetes.client { kubeconfig = support.kubeconfig(fake.url) })
+    local seen, changed = {}, async.event()
+    local watcher = async.spawn(k.watch, k, 'deployments', 'shop', nil, function(e)
+      local object = e.object or e.items and e.items[1]
+      seen[#seen + 1] = ('%s %s'):format(e.type, object and object.spec.replicas or '')
+      changed:set()
+    end)
+    local function wait_for(what) -- a pattern
+      for _ = 1, 200 do
+        for _, one in ipairs(seen) do
+          if one:find(what) then return true end
+        end
+        changed:clear()
+        changed:wait(0.05)
+      end
+      return table.concat(seen, ', ')
+    end
+    local function scale(n)
+      assert(k:patch('deployments', 'shop', 'checkout', { spec = { replicas = n } },
+        { type = 'merge' }))
+    end
+    assert.is_true(wait_for 'LISTED 1')
+    scale(2)
+    assert.is_true(wait_for 'MODIFIED 2')
+    fake:restart()
+    scale(3)
+    assert.is_true(wait_for '^%u+ 3$') -- a change, or listed anew behind it
+    local listed = 0
+    for _, one in ipairs(seen) do listed = listed + (one:find '^LISTED' and 1 or 0) end
+    assert.equal(2, listed)
+    assert(k:delete('deployments', 'shop', 'checkout'))
+    assert.is_true(wait_for 'DELETED 3')
+    watcher:cancel()
+    fake:stop()
   end)
 end)
