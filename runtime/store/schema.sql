@@ -160,6 +160,7 @@ create table alerts (
   received_at real not null,             -- when it came first
   seen_at real not null,                 -- when it was told of last
   is_new integer not null,               -- 1: rules wait for it that have not been asked
+  sender text not null,                  -- the person who sent it, where it was one
   unique (fingerprint, starts_at)
 );
 create index alerts_by_name on alerts (name) where status = 'firing';

@@ -11,6 +11,7 @@ local world = require 'e2e.world'
 local PATH <const> = '/api/v1/webhook/alertmanager'
 local SECONDS <const> = os.getenv 'SOAK' and 30 or 3
 local RATE <const> = 1000
+local AT_ONCE <const> = 150
 
 local w, p
 before_each(function() w = world.new() end)
@@ -107,25 +108,39 @@ describe('a thousand alerts a second', function()
         generatorURL = 'http://prometheus/graph?g0.expr=up', fingerprint = ('%016x'):format(i) } } }
   end
 
-  --- Sends as many as are due, each in a task of its own; calls done(i, seconds) for each that was
-  --- acknowledged.
+  --- Sends one until it is acknowledged, as Alertmanager does. Returns the seconds that it took,
+  --- where the first attempt was enough.
+  local function deliver(i)
+    local from, first = clock.monotonic(), true
+    while true do
+      local response = http.request { method = 'POST', url = p.url .. PATH, body = body(i),
+        headers = { Authorization = 'Bearer ' .. p.tokens.otto,
+          ['Content-Type'] = 'application/json' } }
+      if response and response.status == 200 then
+        return first and clock.monotonic() - from or nil
+      end
+      assert(not response or response.status >= 500, response and response.body)
+      assert(clock.monotonic() - from < 60, 'an alert is not taken for a minute')
+      first = false
+      async.sleep(0.2)
+    end
+  end
+
+  --- Sends as many as are due, each in a task of its own; calls done(i, seconds) for each.
   local function send(first, last, done)
     local began, sent, under_way = clock.monotonic(), first - 1, 0
     while sent < last or under_way > 0 do
       local due = math.min(last, first + math.floor((clock.monotonic() - began) * RATE))
-      while sent < due do
+      while sent < due and under_way < AT_ONCE do
         sent, under_way = sent + 1, under_way + 1
         async.spawn(function(i)
-          local from = clock.monotonic()
-          local response = http.request { method = 'POST', url = p.url .. PATH, body = body(i),
-            headers = { Authorization = 'Bearer ' .. p.tokens.otto,
-              ['Content-Type'] = 'application/json' } }
-          if response and response.status == 200 then done(i, clock.monotonic() - from) end
-          under_way = under_way - 1
+          local _ <close> = setmetatable({}, { __close = function() under_way = under_way - 1 end })
+          done(i, deliver(i))
         end, sent)
       end
       async.sleep(0.001)
     end
+    return clock.monotonic() - began
   end
 
   it('are answered within 10 ms, and a kill -9 loses none that was acknowledged', function()
@@ -136,16 +151,21 @@ describe('a thousand alerts a second', function()
       acknowledged[('%016x'):format(i)], n = true, n + 1
       times[#times + 1] = seconds
     end
-    send(1, half, done)
+    local took = send(1, half, done)
+    table.sort(times)
+    local p99 = times[math.ceil(#times * 0.99)]
+    print(('webhook: %d alerts in %.1f s, p50 %.1f ms, p99 %.1f ms'):format(half, took,
+      1000 * times[#times // 2], 1000 * p99))
     -- The second half meets a crash in its middle.
     local crash = async.spawn(function()
       async.sleep(SECONDS / 4)
       p:stop(9)
       p:start()
     end)
-    send(half + 1, 2 * half, function(i) done(i, 0) end)
+    send(half + 1, 2 * half, done)
     crash:await()
     p:stop()
+    assert.equal(2 * half, n)
     local kept, rows = 0, assert(store.open(p.folder .. '/data/perigee.db'))
     for _, row in ipairs(rows:rows "select fingerprint, status from alerts where name = 'Load'") do
       assert.equal('firing', row.status)
@@ -153,12 +173,6 @@ describe('a thousand alerts a second', function()
     end
     rows:close()
     assert.equal(n, kept)
-    assert.is_true(n >= half)
-    local timed = table.move(times, 1, half, 1, {})
-    table.sort(timed)
-    local p99 = timed[math.ceil(#timed * 0.99)]
-    print(('webhook: %d of %d acknowledged, p50 %.1f ms, p99 %.1f ms'):format(n, 2 * half,
-      1000 * timed[#timed // 2], 1000 * p99))
     if os.getenv 'SOAK' then assert.is_true(p99 <= 0.010) end
   end)
 end)

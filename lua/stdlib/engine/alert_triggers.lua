@@ -23,12 +23,14 @@ local SLACK = 1     -- seconds by which the clocks of two ways may differ
 ---@field source "alertmanager"|"rules"|"prometheus"
 ---@field occurrence string
 ---@field partial? boolean
+---@field sender? string    the person who has sent it
 
 -- -- the three ways -------------------------------------------------------------------------------
 
 local function of_webhook(row)
   return { labels = row.labels, annotations = row.annotations, since = row.starts_at,
-    source = 'alertmanager', occurrence = ('alert/%s/%.6f'):format(row.fingerprint, row.starts_at) }
+    source = 'alertmanager', sender = row.sender ~= '' and row.sender or nil,
+    occurrence = ('alert/%s/%.6f'):format(row.fingerprint, row.starts_at) }
 end
 
 local function looked_up(labels, annotations, value, since, source)
@@ -139,7 +141,8 @@ local function offer(engine, def, alert, others)
   return occurrences.offer(engine, def, alert.occurrence, { trigger = 'alert',
     name = alert.labels.alertname, labels = alert.labels, annotations = alert.annotations,
     value = alert.value, since = clock.text(alert.since), source = alert.source,
-    time = clock.now() }, prometheus.label_key(alert.labels), alert.partial)
+    time = clock.now() }, prometheus.label_key(alert.labels),
+    { partial = alert.partial, requester = alert.sender })
 end
 
 --- The playbooks that wait for alerts, by the alert's name.

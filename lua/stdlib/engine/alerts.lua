@@ -33,10 +33,10 @@ local function insert(engine, alert, now, names)
   local name = alert.labels.alertname or ''
   local awaited = alert.status == 'firing' and names[name] == true
   engine.store:exec([[insert into alerts (fingerprint, starts_at, name, status, labels, annotations,
-    generator_url, ends_at, received_at, seen_at, is_new)
-    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)]], alert.fingerprint, alert.starts_at, name,
+    generator_url, ends_at, received_at, seen_at, is_new, sender)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)]], alert.fingerprint, alert.starts_at, name,
     alert.status, json.encode(alert.labels), json.encode(alert.annotations), alert.generator_url,
-    alert.ends_at, now, now, awaited)
+    alert.ends_at, now, now, awaited, alert.sender or '')
   return 'stored', awaited
 end
 
@@ -102,7 +102,7 @@ end
 --- Keeps alerts, and returns once they are on the disk.
 ---@param engine table
 ---@param list table[]  { fingerprint, starts_at, status, labels, annotations, generator_url,
----       ends_at? }
+---       ends_at?, sender? }
 ---@return table? counts  by outcome: stored, repeated, resolved, duplicate
 ---@return string? message  it could not be done; trying again may help
 function alerts.receive(engine, list)

@@ -48,13 +48,13 @@ end
 ---@param name string  of the occurrence, among those of the playbook
 ---@param event table  what its function is given
 ---@param target string
----@param partial? boolean  it rests on a partial answer
+---@param about? { partial?: boolean, requester?: string }  as playbooks.propose() has it
 ---@return boolean done  it has been asked by now
-function occurrences.offer(engine, def, name, event, target, partial)
+function occurrences.offer(engine, def, name, event, target, about)
   local function is_new() return not occurrences.is_done(engine, def, name) end
   if not is_new() then return true end
   playbooks.propose(engine, def, event, { target = target, is_new = is_new,
-    partial = partial,
+    partial = about and about.partial, requester = about and about.requester,
     done = function() occurrences.mark(engine, def, name) end })
   return not is_new()
 end

@@ -113,6 +113,15 @@ describe('the webhook', function()
     assert.equal(403, (world { auth = { tokens = {} } }.send(body { alert() }, 'nobody')))
   end)
 
+  it('knows the person who has sent an alert, who is not to approve what comes of it', function()
+    local w = world()
+    w.send(body { alert() }, 'adam')
+    w.send(body { alert { fingerprint = ('a'):rep(16) } }, 'am')
+    local senders = {}
+    for _, row in ipairs(alerts.list(w.engine.store, 10)) do senders[#senders + 1] = row.sender end
+    assert.same({ '', 'adam' }, senders)
+  end)
+
   it('takes what newer senders add, and no more than one mistake to refuse', function()
     local w = world()
     assert.equal(200, (w.send(body({ alert { extra = 1 } },
