@@ -148,7 +148,7 @@ describe('a prediction', function()
     answers('a', false)
     look()
     assert.equal('p', api.predictions(engine)[1].name)
-    local rule = api.rules(engine, { fields = {} }).groups[1].rules
+    local rule = api.rules(engine, { fields = {}, lists = {} }).groups[1].rules
     assert.equal('prediction "p"', rule[1].query)
   end)
 
