@@ -4,6 +4,7 @@ local answers = require 'actions.kubernetes.answers'
 local async = require 'async'
 local budgets = require 'actions.kubernetes.budgets'
 local owners = require 'kubernetes.owners'
+local selector = require 'actions.kubernetes.selector'
 local target = require 'actions.kubernetes.target'
 local workload = require 'actions.kubernetes.workload'
 local write = require 'actions.kubernetes.write'
@@ -40,19 +41,28 @@ local function unfit(pod, reference)
   end
 end
 
---- The pods of one controller that are not on their way out: how many of them are ready.
-local function count_ready(k, namespace, uid)
-  local list, failure = k:list('pods', namespace)
+--- How many pods of a controller are ready and not on their way out; nil and no failure where the
+--- controller is gone.
+---@param c { kind: string, name: string, uid: string }
+---@return integer? ready
+---@return kubernetes.Failure? failure
+---@return integer? replicas  that there are to be
+local function count_ready(k, namespace, c)
+  local set, failure = k:get(CONTROLLERS[c.kind], namespace, c.name)
+  if not set and not answers.is_gone(failure) then return nil, failure end
+  if not set or set.metadata.uid ~= c.uid then return nil end
+  local list
+  list, failure = k:list('pods', namespace, { label_selector = selector.text(set.spec.selector) })
   if not list then return nil, failure end
   local ready = 0
   for _, pod in ipairs(list.items) do
     local reference = owners.controller(pod)
-    if reference and reference.uid == uid and not pod.metadata.deletionTimestamp
+    if reference and reference.uid == c.uid and not pod.metadata.deletionTimestamp
       and is_ready(pod) then
       ready = ready + 1
     end
   end
-  return ready
+  return ready, nil, set.spec.replicas or 1
 end
 
 --- The server's word on whether it may go: true and what to warn of, or a failure.
@@ -104,8 +114,12 @@ function restart_pod.preview(args, context)
   local above, told = counted(k, args, pod)
   if not above then return nil, answers.failure(told, 'the workload of ' .. target.text(t)) end
   local ready
-  ready, told = count_ready(k, args.namespace, reference.uid)
-  if not ready then return nil, answers.failure(told, 'the pods of ' .. reference.name) end
+  ready, told = count_ready(k, args.namespace, reference)
+  if told then return nil, answers.failure(told, 'the pods of ' .. reference.name) end
+  if not ready then
+    return { refusal = ('%s: its %s %s is gone'):format(target.text(t), reference.kind,
+      reference.name) }
+  end
   local may_go, said = rehearse(k, args, pod)
   if not may_go then return nil, said end
   local replicas, ready_in_all = workload.count(above)
@@ -190,16 +204,12 @@ function restart_pod.settled(args, context)
   if failure then return nil, answers.words(failure, what) end
   if old then return nil, ('%s is terminating'):format(what) end
   local c = before.controller
-  local set
-  set, failure = k:get(CONTROLLERS[c.kind], args.namespace, c.name)
-  if not set and not answers.is_gone(failure) then return nil, answers.words(failure, c.name) end
-  if not set or set.metadata.uid ~= c.uid then
+  local ready, why, replicas = count_ready(k, args.namespace, c)
+  if why then return nil, answers.words(why, 'the pods of ' .. c.name) end
+  if not ready then
     return { result = 'succeeded', message = ('%s is gone, and so is its %s'):format(what, c.kind) }
   end
-  local ready
-  ready, failure = count_ready(k, args.namespace, c.uid)
-  if not ready then return nil, answers.words(failure, 'the pods of ' .. c.name) end
-  local wanted = math.min(before.ready, set.spec.replicas or 1)
+  local wanted = math.min(before.ready, replicas)
   local words = ('%d of %d pods of %s %s are ready'):format(ready, wanted, c.kind, c.name)
   if ready < wanted then return nil, words end
   return { result = 'succeeded', message = ('%s is gone; %s'):format(what, words) }
