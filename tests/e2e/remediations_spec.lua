@@ -94,6 +94,11 @@ describe('the remediations of the user', function()
     source.values[CPU] = { { labels = {}, value = 0.9 } }
     local blocked = plan('horizontal-scale', 'blocked')
     assert.equal('the label "namespace" is missing: in which namespace is it?', blocked.reason)
+    for _, words in ipairs { { 'why', blocked.id }, { 'why-not', 'horizontal-scale' } } do
+      local status, out, err = p:cli('admin', table.unpack(words))
+      assert.is_true(status < 2, err)
+      assert.matches('the label "namespace" is missing', out)
+    end
     assert.equal(3, #pods())
   end)
 

@@ -170,6 +170,20 @@ function Scheduler:evaluate(job, slot)
   if state and not self.stopping then self:conclude(job, state) end
 end
 
+--- The process may have ended between an evaluation and what comes of it: what fires is offered to
+--- its playbooks at once, not with the next evaluation. Nobody is asked twice.
+function Scheduler:catch_up()
+  for _, job in ipairs(self.jobs) do
+    if not job.awaited and (job.done or self.playbooks_of[job.name]) then
+      local state = evaluate.read_state(self.engine, job)
+      if job.done then job.done(self.engine, state) end
+      for _, def in ipairs(self.playbooks_of[job.name] or {}) do
+        playbooks.consider_firing(self.engine, def, state)
+      end
+    end
+  end
+end
+
 --- Concludes what the generation before was still evaluating, once it has.
 function Scheduler:take_over()
   for _, job in ipairs(self.jobs) do
@@ -256,6 +270,7 @@ end
 
 --- Goes on until stop() is called.
 function Scheduler:loop()
+  guarded('what was left', self.catch_up, self)
   local next_sweep, before = clock.now(), 0
   while not self.stopping do
     local now = clock.now()

@@ -3,9 +3,11 @@ local alertmanager = require 'alertmanager'
 local alerts = require 'engine.alerts'
 local calendar = require 'perigee.calendar'
 local clock = require 'perigee.clock'
+local json = require 'perigee.json'
 local occurrences = require 'engine.occurrences'
 local plans = require 'engine.plans'
 local playbooks = require 'engine.playbooks'
+local scheduler = require 'engine.scheduler'
 local support = require 'lua.engine.support'
 local time_triggers = require 'engine.time_triggers'
 local triggers = require 'engine.triggers'
@@ -207,6 +209,22 @@ describe('a signal, as a trigger', function()
     state.series.a = fires('shop', NOW + 20)
     playbooks.consider_firing(engine, def, state)
     assert.equal(3, #asked(engine))
+  end)
+end)
+
+describe('what fired when the process ended', function()
+  it('is offered when it starts again, not with the next evaluation', function()
+    local engine = support.engine { rules = [[
+      signal "s" { query = "q", every = "1h", detector = threshold { above = 1 } }
+      playbook "p" { when = signal "s", trust = "recommend", plan = ]] .. PLAN .. '}' }
+    local now = clock.now()
+    engine.store:exec([[insert into signals (name, claimed_at, evaluated_at, health, state)
+      values ('s', ?1, ?1, 'ok', ?2)]], now, json.encode { series = { a = { state = 'firing',
+      labels = { app = 'shop' }, annotations = {}, value = 5, fired_at = now } } })
+    local s = scheduler.start(engine)
+    support.turns()
+    s:stop()
+    assert.same({ 'signal shop prometheus ' .. clock.text(now) }, asked(engine))
   end)
 end)
 
