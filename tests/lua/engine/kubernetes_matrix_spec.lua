@@ -7,6 +7,8 @@ local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local execute = require 'engine.execute'
 local fakes = require 'fakes.kubernetes'
+local file = require 'perigee.file'
+local guardrails = require 'engine.guardrails'
 local playbooks = require 'engine.playbooks'
 local plans = require 'engine.plans'
 local support = require 'lua.engine.support'
@@ -235,4 +237,23 @@ describe('an action on Kubernetes', function()
   end
 
   it('has been tried in every cell', function() assert.equal(3 * 4 * 7, n) end)
+
+  it('sends nothing more once the kill switch is on, while it waits for a budget', function()
+    local w = world('restart', 'auto')
+    w.fake:put(w.action.budget[1])
+    local p = acting.patiently(function()
+      return carry_out(w, { planned = function()
+        before_write(w, function()
+          assert(file.write(guardrails.kill_file(w.engine.config), 'alice\n'))
+        end)
+      end })
+    end, 300)
+    assert.equal('failed', p.state)
+    assert.matches('stopped: the kill switch is on', p.reason, 1, true)
+    local sent = 0
+    for _, r in ipairs(w.fake:asked('POST', '/eviction')) do
+      sent = sent + (r.body:find('"dryRun"', 1, true) and 0 or 1)
+    end
+    assert.equal(1, sent)
+  end)
 end)
