@@ -141,7 +141,7 @@ test-e2e: all build/node/installed $(BUILD)/crash_shim.so
 
 # The long form of the specs that come short in `make test`: a crash at every point, 1,000 reloads.
 # It tells how far it is, and takes a quarter of an hour.
-SOAKS := crash kubernetes_crash reload_soak slack_clicks webhook
+SOAKS := crash kubernetes_crash reload_soak slack_clicks slack_http webhook
 soak: deps all build/node/installed $(BUILD)/crash_shim.so
 	@set -e; for spec in $(SOAKS); do SOAK=1 PERIGEE=$(CURDIR)/$(BUILD)/perigee $(BUILD)/perigee lua \
 	  "$$(command -v busted)" --output=plainTerminal --helper=tests/helper.lua tests/e2e/$${spec}_spec.lua; done

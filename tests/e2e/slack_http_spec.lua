@@ -1,5 +1,6 @@
 --- Approvals in Slack over HTTP, from the trigger to the message that says what came of it; the
 --- program is killed on the way.
+local async = require 'async'
 local clock = require 'perigee.clock'
 local fake = require 'fakes.prometheus'
 local hash = require 'perigee.hash'
@@ -9,15 +10,17 @@ local testing = require 'testing.world'
 local world = require 'e2e.world'
 
 local SECRET <const> = 'the-signing-secret'
+local ROUNDS <const> = os.getenv 'SOAK' and 100 or 3
+local SEED <const> = 20260101
 
 --- A Slack that keeps what it is told. answer(method, args) may answer in its place.
 local function serve_slack()
   local slack = { calls = {}, n = 0 }
   local server = assert(http.serve({}, function(request)
     local args, method = json.decode(request.body), request.path:match '[^/]+$'
-    slack.calls[#slack.calls + 1] = { method = method, args = args,
-      authorization = request.headers.authorization }
     if method ~= 'auth.test' then slack.n = slack.n + 1 end
+    slack.calls[#slack.calls + 1] = { method = method, args = args,
+      ts = ('1700000000.%06d'):format(slack.n), authorization = request.headers.authorization }
     return { headers = { ['Content-Type'] = 'application/json' }, body = json.encode { ok = true,
       channel = 'C024BE91L', ts = ('1700000000.%06d'):format(slack.n), team_id = 'T061EG9R6',
       message = { app_id = 'A1' }, messages = json.array() } }
@@ -145,6 +148,68 @@ slack:
     end)
     assert.same({ 'U9', 'U3', 'U1' }, refused)
     assert.equal(0, p:stop())
+    shop:close()
+  end)
+
+  it('loses no click that was acknowledged and counts none twice, killed again and again', function()
+    local done = {}
+    local shop = assert(http.serve({}, function(request)
+      done[request.path] = (done[request.path] or 0) + 1
+      return { status = 200 }
+    end))
+    for name, text in pairs { bot = 'xoxb-1', signing = SECRET } do
+      w:write('perigee/' .. name, text .. '\n')
+    end
+    local p = w:perigee { source = source.url, tokens = { admin = 'admin' }, rules = {
+      ['x.lua'] = ([[
+        playbook "act" { when = metric { query = "x", every = "1s" }, trust = "human_approve",
+          plan = function(event) return { http.request { method = "POST",
+            url = "http://127.0.0.1:%d/" .. (event.labels.n or "") } } end }]]):format(shop:port()) },
+      config = ([[
+guardrails: { dry_run: false, cooldown: 0s, max_actions_per_hour: 1000, breaker: { failures: 999 },
+  http: [ { url_prefix: "http://127.0.0.1:%d/" } ] }
+approvals: { quorum: 2 }
+slack: { api_url: "%s", bot_token_file: bot, signing_secret_file: signing, channel: C024BE91L,
+  approvers: [U1, U2] }
+]]):format(shop:port(), slack.url) }
+
+    --- The message about a plan, once it is noted that it is posted.
+    local function message(id)
+      for i, call in ipairs(slack.calls) do
+        local metadata = call.method == 'chat.postMessage' and call.args.metadata
+        if metadata and metadata.event_payload.key == 'plan/' .. id then return call, i end
+      end
+    end
+
+    math.randomseed(SEED)
+    for round = 1, ROUNDS do
+      source.values.x = { { labels = { n = ('r%d'):format(round) }, value = 1 } }
+      local id = p:wait_for('a plan', 20, function()
+        local waiting = p:get('/api/v1/approvals')[1]
+        return waiting and waiting.id
+      end)
+      local post = p:wait_for('its message', 20, function() return message(id) end)
+      for _, user in ipairs { 'U1', 'U2' } do
+        p:wait_for('an acknowledgement', 20, function()
+          local response = click(p.port, post.args, post.ts, user, 'approve_remediation')
+          return response and response.status == 200
+        end)
+        async.sleep(math.random() * 0.03)
+        p:stop(9)
+        p:start()
+      end
+      local plan = p:wait_for('the end', 20, function()
+        local now = p:get('/api/v1/plans/' .. id)
+        return (now.state == 'executed' or now.state == 'unknown') and now
+      end)
+      local who = {}
+      for i, d in ipairs(plan.decisions) do who[i] = d.who end
+      assert.same({ 'U1', 'U2' }, who, plan.id)
+      local n = done[('/r%d'):format(round)] or 0
+      assert.is_true(n == 1 or n == 0 and plan.state == 'unknown', ('%d: %s, %d times'):format(
+        round, plan.state, n))
+    end
+    assert.equal(0, p:cli('admin', 'audit', '--verify'))
     shop:close()
   end)
 
