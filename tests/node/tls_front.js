@@ -14,8 +14,9 @@ const server = http2.createSecureServer(options, (request, response) => {
   const headers = { ...request.headers };
   delete headers['x-remote-user'];
   for (const name of Object.keys(headers)) if (name.startsWith(':')) delete headers[name];
-  if (request.socket.authorized) headers['x-remote-user'] = request.socket.getPeerCertificate().subject.CN;
-  const onward = http.request({ host: '127.0.0.1', port, method: request.method, path: request.url, headers }, (answer) => {
+  const { subject } = request.socket.getPeerCertificate(); // none in a resumed session without one
+  if (request.socket.authorized && subject) headers['x-remote-user'] = subject.CN;
+  const onward = http.request({ host: '127.0.0.1', port, agent: false, method: request.method, path: request.url, headers }, (answer) => {
     response.writeHead(answer.statusCode, answer.headers);
     answer.pipe(response);
     answer.on('error', () => request.socket.destroy());
