@@ -3,6 +3,7 @@
 --- is never done again; what surely has not may be.
 local clock = require 'perigee.clock'
 local guardrails = require 'engine.guardrails'
+local halting = require 'engine.halting'
 local journal = require 'engine.journal'
 local json = require 'perigee.json'
 local plan = require 'engine.plan'
@@ -38,6 +39,20 @@ local function note(engine, p, position, direction, action, outcome, attempt)
   return state, outcome
 end
 
+--- The context of what changes something, which can be stopped until its request goes out.
+local function context_of_run(engine, p, position, direction, before)
+  local context
+  local function halted()
+    local refusal = guardrails.between(engine, p, position)
+    context.was_halted = refusal ~= nil
+    return refusal and refusal.message
+  end
+  context = previews.context(engine, p, position, direction, { before = before, halted = halted,
+    started_at = clock.now(),
+    kubernetes = engine.kubernetes and halting.client(engine.kubernetes, halted) })
+  return context
+end
+
 --- Calls `run` or `revert` of an action, between its rows.
 local function between_rows(engine, p, position, direction, action, before, attempt)
   local definition = registry.get(action.name)
@@ -50,11 +65,10 @@ local function between_rows(engine, p, position, direction, action, before, atte
     local _ <close> = setmetatable({}, { __close = function()
       state, outcome = note(engine, p, position, direction, action, outcome, attempt)
     end })
-    outcome = f(plan.arguments(action), previews.context(engine, p, position, direction,
-      { before = before, started_at = clock.now(), halted = function()
-        local refusal = guardrails.between(engine, p, position)
-        return refusal and refusal.message
-      end }))
+    local context = context_of_run(engine, p, position, direction, before)
+    outcome = f(plan.arguments(action), context)
+    -- What a gate has stopped has not failed by itself: the circuit breaker does not count it.
+    outcome.halted = outcome.result == 'failed' and context.was_halted or nil
   end
   return state, outcome
 end

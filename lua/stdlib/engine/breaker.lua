@@ -13,7 +13,7 @@ local breaker = {}
 local function failures(store, playbook, since)
   return store:row([[select count(distinct a.plan_id) as n from actions a
     join plans p on p.id = a.plan_id where p.playbook = ? and a.state in ('failed', 'unknown')
-    and a.ended_at > ?]], playbook, since).n
+    and a.ended_at > ? and instr(a.outcome, '"halted":true') = 0]], playbook, since).n
 end
 
 local function row_of(store, playbook)

@@ -1,7 +1,7 @@
 --- Remediations in YAML: each becomes a playbook as those of Lua files are. What one leaves open,
 --- which object in which namespace, the labels of what has triggered it say (engine/remedy.lua).
 local check = require 'check'
-local levels = require 'rules.levels'
+local levels = require 'levels'
 local names = require 'kubernetes.names'
 local plan = require 'engine.plan'
 local promql = require 'rules.promql'

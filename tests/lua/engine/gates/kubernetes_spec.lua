@@ -1,8 +1,10 @@
 --- The gates against a cluster: what previews really say of pods and their workloads.
 local acting = require 'lua.actions.kubernetes.support'
+local breaker = require 'engine.breaker'
 local clock = require 'perigee.clock'
 local execute = require 'engine.execute'
 local fakes = require 'fakes.kubernetes'
+local guardrails = require 'engine.guardrails'
 local playbooks = require 'engine.playbooks'
 local plans = require 'engine.plans'
 local support = require 'lua.engine.support'
@@ -112,4 +114,38 @@ describe('against a cluster', function()
     assert.equal('action 1 (kubernetes.restart): pay is not in guardrails.namespaces (shop)',
       reason)
   end)
+
+  it('nothing is changed once the kill switch is thrown, whichever request that comes before',
+    function()
+      local METHODS = { 'get', 'list', 'evict', 'patch', 'scale', 'set_scale' }
+      local n, reached = 0, true
+      while reached do
+        n, reached = n + 1, false
+        local w = world { fakes.deployment('shop/checkout', { replicas = 3 }) }
+        local name, calls, writes = pod_of(w, 1), 0, 0
+        for _, method in ipairs(METHODS) do
+          local own = w.engine.kubernetes[method]
+          w.engine.kubernetes[method] = function(k, ...)
+            local options = select(select('#', ...), ...)
+            local changes = method == 'evict' and not (type(options) == 'table' and options.dry_run)
+            calls = calls + 1
+            if calls == n then
+              reached = true
+              guardrails.set_kill_switch(w.engine, true, 'alice')
+            elseif changes and calls > n then
+              writes = writes + 1
+            end
+            return own(k, ...)
+          end
+        end
+        local state = w.act('restart', { namespace = 'shop', pod = name })
+        assert.equal(0, writes, n)
+        assert.truthy(reached or state == 'executed', state)
+        -- What was stopped counts for no breaker.
+        assert.matches('^0 plans of mend failed', select(2, breaker.gate(w.engine,
+          { playbook = 'mend' })))
+        acting.tidy()
+      end
+      assert.is_true(n > 4, n)
+    end)
 end)
