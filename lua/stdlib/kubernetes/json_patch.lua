@@ -32,7 +32,10 @@ function json_patch.text(steps)
   return '/' .. table.concat(out, '/')
 end
 
-local function is_list(value) return type(value) == 'table' and value[1] ~= nil end
+--- Only arrays have a metatable, also while they are empty: see json.array().
+local function is_list(value)
+  return type(value) == 'table' and (value[1] ~= nil or getmetatable(value) ~= nil)
+end
 
 --- The key that a step stands for in a table, or nil.
 local function key_of(parent, step)

@@ -1,5 +1,6 @@
 local json = require 'perigee.json'
 local json_patch = require 'kubernetes.json_patch'
+local support = require 'lua.engine.support'
 
 local function steps(text) return assert(json_patch.steps(text)) end
 
@@ -9,6 +10,8 @@ local function operations(list)
   return out
 end
 
+local function is_list(value) return value[1] ~= nil or getmetatable(value) ~= nil end
+
 --- An object after operations, by the naive way: what the server would do.
 local function apply(object, list)
   object = json_patch.copy(object)
@@ -16,10 +19,10 @@ local function apply(object, list)
     local parent = object
     for i = 1, #o.path - 1 do
       local step = o.path[i]
-      parent = parent[parent[1] ~= nil and tonumber(step) + 1 or step]
+      parent = parent[is_list(parent) and tonumber(step) + 1 or step]
     end
     local last = o.path[#o.path]
-    if parent[1] ~= nil then
+    if is_list(parent) then
       local at = last == '-' and #parent + 1 or tonumber(last) + 1
       if o.op == 'add' then table.insert(parent, at, o.value) end
       if o.op == 'remove' then table.remove(parent, at) end
@@ -71,6 +74,44 @@ describe('kubernetes.json_patch', function()
       local inverse = assert(json_patch.inverse(object, list))
       assert.equal(json.encode(object), json.encode(apply(apply(object, list), inverse)))
     end
+  end)
+
+  it('undoes any operations on any object', function()
+    local random, undone = support.random(7), 0
+    local function value(depth)
+      local kind = random(depth > 2 and 2 or 4)
+      if kind == 1 then return random(100) end
+      if kind == 2 then return 'text ' .. random(9) end
+      local out = kind == 3 and json.array() or {}
+      for i = 1, random(3) do out[kind == 3 and i or ('k' .. i)] = value(depth + 1) end
+      return out
+    end
+    local function some_path(object)
+      local path, at = {}, object
+      repeat
+        local step = is_list(at) and tostring(random(#at + 1) - 1) or 'k' .. random(4)
+        path[#path + 1] = step
+        at = at[is_list(at) and tonumber(step) + 1 or step]
+      until type(at) ~= 'table' or random(3) == 1
+      return path
+    end
+    for _ = 1, 2000 do
+      local object = { k1 = value(0), k2 = value(0) }
+      local now, list = json_patch.copy(object), {}
+      for i = 1, random(4) do
+        list[i] = { op = ({ 'add', 'replace', 'remove' })[random(3)], path = some_path(now) }
+        if list[i].op ~= 'remove' then list[i].value = value(1) end
+        if not json_patch.inverse(now, { list[i] }) then
+          list[i] = nil
+          break
+        end
+        now = apply(now, { list[i] })
+      end
+      local inverse = assert(json_patch.inverse(object, list))
+      assert.equal(json.encode(object), json.encode(apply(now, inverse)))
+      undone = undone + #list
+    end
+    assert.is_true(undone > 1500)
   end)
 
   it('says what is not there, and leaves the object as it was', function()
