@@ -17,19 +17,21 @@ int line_reader_add(struct line_reader *l, const char *bytes, size_t n)
 {
     if (l->held.failed) return -ENOMEM;
     if (l->open > l->max) return -EMSGSIZE;
-    const char *at = bytes, *end = bytes + n;
-    while (at < end) {
+    size_t whole = 0;
+    for (const char *at = bytes, *end = bytes + n; at < end;) {
         const char *eol = memchr(at, '\n', (size_t)(end - at));
         l->open += (size_t)((eol != NULL ? eol : end) - at);
         if (l->open > l->max) return -EMSGSIZE;
         if (eol == NULL) break;
         l->open = 0;
-        l->whole++;
+        whole++;
         at = eol + 1;
     }
     compact(l);
     text_add(&l->held, bytes, n);
-    return l->held.failed ? -ENOMEM : 0;
+    if (l->held.failed) return -ENOMEM;
+    l->whole += whole; /* only now are they there */
+    return 0;
 }
 
 bool line_reader_next(struct line_reader *l, const char **line, size_t *len)

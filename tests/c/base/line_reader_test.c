@@ -69,6 +69,14 @@ TEST(a_line_beyond_the_limit_is_refused_and_nothing_more_taken)
     assert_int_equal(line_reader_add(&whole, "12345\n1", 7), -EMSGSIZE);
     assert_int_equal(line_reader_add(&whole, "1\n", 2), -EMSGSIZE);
     line_reader_free(&whole);
+    struct line_reader mixed = {.max = 4};
+    const char *line;
+    size_t n;
+    assert_int_equal(line_reader_add(&mixed, "a\n", 2), 0);
+    assert_int_equal(line_reader_add(&mixed, "b\n12345", 7), -EMSGSIZE);
+    assert_true(line_reader_next(&mixed, &line, &n) && n == 1 && *line == 'a');
+    assert_false(line_reader_next(&mixed, &line, &n)); /* nothing of what was refused is there */
+    line_reader_free(&mixed);
 }
 
 int main(void)

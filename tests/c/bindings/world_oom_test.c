@@ -137,6 +137,38 @@ TEST(http_survives_c_without_memory)
     sweep_least = 0;
 }
 
+/* An answer of more than is read ahead, so that reading it is held up and goes on. */
+static const char stream[] =
+    "local servers, client = require 'perigee.http_server', require 'perigee.http_client'\n"
+    "local server <close> = assert(servers.serve({}, function()\n"
+    "  return {body = (('x'):rep(99999) .. '\\n'):rep(6) .. 'rest'}\n"
+    "end))\n"
+    "local url = 'http://127.0.0.1:' .. server:port() .. '/'\n"
+    "local function read()\n"
+    "  local s <close> = assert(client.stream {url = url, headers = {['X-A'] = 'b'}})\n"
+    "  local n, line = 0\n"
+    "  while true do\n"
+    "    line = s:next()\n"
+    "    if line then n = n + 1\n"
+    "    elseif s:answer() ~= false then break\n"
+    "    elseif not s:wait(0.3) then error('no memory', 0) end\n"
+    "  end\n"
+    "  local r, message = s:answer()\n"
+    "  if not r then error('no memory: ' .. message, 0) end\n"
+    "  assert(r.status == 200, 'no memory for an answer')\n"
+    "  assert(n == 7 and r.body == '')\n"
+    "end\n"
+    "read() arm() read()\n"
+    "local s = assert(client.stream {url = url}) s:wait(0.3) s:close() s:close()\n"
+    "assert(not s:next() and not s:answer() and not client.stream {url = 'x:'})";
+TEST(stream_survives_lua_without_memory) { sweep_lua(stream, 20); }
+TEST(stream_survives_c_without_memory)
+{
+    sweep_least = 4096;
+    sweep_c(stream, 5);
+    sweep_least = 0;
+}
+
 static const char websocket[] =
     "local servers, m = require 'perigee.http_server', require 'perigee.websocket'\n"
     "local server <close> = assert(servers.serve({}, function() return {status = 404} end))\n"
@@ -192,6 +224,8 @@ int main(void)
         CHECK(rules_survive_c_without_memory),
         CHECK(http_survives_lua_without_memory),
         CHECK(http_survives_c_without_memory),
+        CHECK(stream_survives_lua_without_memory),
+        CHECK(stream_survives_c_without_memory),
         CHECK(websocket_survives_lua_without_memory),
         CHECK(websocket_survives_c_without_memory),
     };
