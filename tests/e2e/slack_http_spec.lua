@@ -151,7 +151,7 @@ slack:
     shop:close()
   end)
 
-  it('loses no click that was acknowledged and counts none twice, killed again and again', function()
+  it('loses no click that was acknowledged and counts none twice, however it ends', function()
     local done = {}
     local shop = assert(http.serve({}, function(request)
       done[request.path] = (done[request.path] or 0) + 1
@@ -164,9 +164,11 @@ slack:
       ['x.lua'] = ([[
         playbook "act" { when = metric { query = "x", every = "1s" }, trust = "human_approve",
           plan = function(event) return { http.request { method = "POST",
-            url = "http://127.0.0.1:%d/" .. (event.labels.n or "") } } end }]]):format(shop:port()) },
+            url = "http://127.0.0.1:%d/" .. (event.labels.n or "") } } end }]]):format(
+        shop:port()) },
       config = ([[
-guardrails: { dry_run: false, cooldown: 0s, max_actions_per_hour: 1000, breaker: { failures: 999 },
+guardrails: { dry_run: false, cooldown: 0s, max_actions_per_hour: 1000,
+  breaker: { failures: 999 },
   http: [ { url_prefix: "http://127.0.0.1:%d/" } ] }
 approvals: { quorum: 2 }
 slack: { api_url: "%s", bot_token_file: bot, signing_secret_file: signing, channel: C024BE91L,
