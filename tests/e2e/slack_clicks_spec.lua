@@ -12,7 +12,7 @@ local SOAK = os.getenv 'SOAK'
 local CLICKS = SOAK and 10000 or 300
 local PLANS = SOAK and 30 or 6
 local PEOPLE = 12          -- who press at the same time
-local AGAIN = 20           -- times that somebody presses a button again that has shown an error
+local AGAIN = 100          -- times that somebody presses a button again that has shown an error
 local P99_MS <const> = 300
 
 -- Plans of every third app expire before anybody presses; those of the next are only pressed by
@@ -107,7 +107,7 @@ describe('clicks in Slack', function()
       end
     end
 
-    fake:control('set', { dropping = 0.05 })
+    fake:control('set', { dropping = SOAK and 0.01 or 0.05 })
     local acknowledged, unheard, ms = 0, 0, {}
     local function press(click)
       for _ = 1, AGAIN do
