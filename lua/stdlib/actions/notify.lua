@@ -5,7 +5,7 @@ local check = require 'check'
 local clock = require 'perigee.clock'
 local hash = require 'perigee.hash'
 local log = require 'log'
-local slack_messages = require 'engine.slack_messages'
+local slack_text = require 'slack.text'
 
 local MAX_TEXT = 3000
 
@@ -36,7 +36,7 @@ end
 local function in_slack(args, context)
   local channel = args.channel or context.config.slack.channel
   local answer, failure = context.slack:call('chat.postMessage', { channel = channel,
-    text = slack_messages.plain(args.text, MAX_TEXT, true),
+    text = slack_text.plain(args.text, MAX_TEXT, true),
     metadata = { event_type = 'perigee_message', event_payload = { key = context.key } },
     link_names = false, unfurl_links = false, unfurl_media = false })
   if answer then return { result = 'succeeded', message = 'told ' .. channel } end

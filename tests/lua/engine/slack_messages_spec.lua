@@ -1,6 +1,7 @@
 local file = require 'perigee.file'
 local json = require 'perigee.json'
 local slack_messages = require 'engine.slack_messages'
+local slack_text = require 'slack.text'
 local support = require 'lua.engine.support'
 
 support.still()
@@ -32,7 +33,7 @@ local function each_text(node, f, where)
   for key, value in pairs(node) do each_text(value, f, (where or '') .. '/' .. tostring(key)) end
 end
 
-local length = slack_messages.length
+local length = slack_text.length
 
 local LIMITS = { header = 150, section = 3000, context = 2000 }
 
@@ -184,26 +185,5 @@ describe('formatting', function()
     local all = json.encode((select(2, slack_messages.plan(o))))
     assert.truthy(all:find('∗bold∗ ＿it＿ ∼no∼ ˋcodeˋ a_b ＿ ＿＿x＿＿ a＿', 1, true), all)
     assert.truthy(all:find('rollback_checkout', 1, true))
-  end)
-end)
-
-describe('text', function()
-  it('is cut to what fits, and never within a character or an escape', function()
-    assert.equal('ab', slack_messages.plain('ab', 2))
-    assert.equal('a…', slack_messages.plain('abc', 2))
-    assert.equal('&lt;…', slack_messages.plain('<<<', 8))
-    assert.equal('…', slack_messages.plain('<<<', 3))
-    assert.equal('😀…', slack_messages.plain('😀😀😀', 4))
-    assert.equal('a\u{FFFD}b', slack_messages.plain('a\xffb', 10))
-    assert.equal('a b', slack_messages.plain('a\nb', 10))
-    assert.equal('a\nb', slack_messages.plain('a\nb', 10, true))
-    local random = support.random(3)
-    for _ = 1, 500 do
-      local raw, limit = {}, random(40)
-      for i = 1, random(60) do raw[i] = ({ '<', 'a', 'ä', '😀', '&', '\xff' })[random(6)] end
-      local text = slack_messages.plain(table.concat(raw), limit)
-      assert.is_true(slack_messages.length(text) <= limit)
-      assert.is_nil(text:gsub('&%l+;', ''):find '[<>&]')
-    end
   end)
 end)
