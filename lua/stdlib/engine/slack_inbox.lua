@@ -185,7 +185,10 @@ local function take(engine, row)
     engine.poke()
   else
     refuse(engine, row, click, p.id, refusal.message)
-    slack_outbox.refresh(engine, p.id)
+    -- Somebody has seen a button that should be gone.
+    if plans.get(engine.store, p.id).state ~= 'pending' then
+      slack_outbox.refresh(engine, p.id)
+    end
   end
 end
 

@@ -49,7 +49,7 @@ function slack_outbox.whisper(engine, id, user, channel, words)
   end
 end
 
---- Has a plan's message written once more: somebody has pressed a button that should be gone.
+--- Has a plan's message written once more.
 function slack_outbox.refresh(engine, id)
   engine.store:exec([[update slack_messages set shown = '', state = 'posted' where key = ?
     and ts <> '']], key_of(id))

@@ -89,6 +89,14 @@ describe('a click', function()
     assert.equal(0, #engine.slack.of 'chat.update')
   end)
 
+  it('of who may press and is not of the group leaves the message as it is, too', function()
+    local engine, p = world { config = { approvals = { group = 'sre',
+      groups = { sre = { 'U2' } } } } }
+    assert.equal('pending', press(engine, p))
+    assert.matches('only members of sre', whispered(engine).text)
+    assert.equal(0, #engine.slack.of 'chat.update')
+  end)
+
   it('is nobody\'s where nobody is named', function()
     local engine, p = world {
       config = { slack = { bot_token_file = 'f', channel = '#incidents' } } }
