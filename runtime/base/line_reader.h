@@ -16,8 +16,8 @@ struct line_reader {
     size_t whole; /* lines that can be taken */
 };
 
-/* 0, -EMSGSIZE when a line is longer than max, or -ENOMEM. After either none of these bytes is there,
- * and no more are taken. */
+/* 0, -EMSGSIZE when a line is longer than max, or -ENOMEM. After either none of these bytes is
+ * there, and no more are taken. */
 int line_reader_add(struct line_reader *l, const char *bytes, size_t n);
 
 /* The next line without its "\n" or "\r\n", valid until the next call; false: none is whole. */
