@@ -264,9 +264,9 @@ function Stream:answer() return self.raw:answer() end
 --- Ends it, at whatever point. The end of a variable's scope does too, where it is <close>.
 function Stream:close() self.raw:close() end
 
---- Starts a request whose answer is read line by line as it comes, for as long as it comes. There is
---- no limit on the whole, but one on a line (max_line, 4 MiB) and one on the seconds in which nothing
---- comes (idle, 70). It is never tried again.
+--- Starts a request whose answer is read line by line as it comes, for as long as it comes. There
+--- is no limit on the whole, but one on a line (max_line, 4 MiB) and one on the seconds in which
+--- nothing comes (idle, 70). It is never tried again.
 ---@param request table  as http.request's, without timeout
 ---@return http.Stream? stream
 ---@return string? message
