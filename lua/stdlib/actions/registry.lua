@@ -41,7 +41,6 @@
 ---@field key string           tells this run from every other: for who is to do things once
 ---@field purpose "plan"|"run" plan: people are shown it
 ---@field before? table, started_at? number
----@field halted? fun(): string?  of a run that waits between attempts: why it must not go on
 ---@field config table, own_port integer
 ---@field kubernetes? table, alertmanager? table, github? table, slack? table  clients
 

@@ -47,9 +47,9 @@ local function context_of_run(engine, p, position, direction, before)
     context.was_halted = refusal ~= nil
     return refusal and refusal.message
   end
-  context = previews.context(engine, p, position, direction, { before = before, halted = halted,
-    started_at = clock.now(),
-    kubernetes = engine.kubernetes and halting.client(engine.kubernetes, halted) })
+  context = previews.context(engine, p, position, direction, { before = before,
+    started_at = clock.now(), kubernetes = engine.kubernetes
+    and halting.client(engine.kubernetes, halted) })
   return context
 end
 

@@ -59,7 +59,7 @@ local function act(client, name, arguments)
   assert.equal(0, #problems, problems[1] and check.words(problems[1]))
   local context = { kubernetes = client, key = 'plan-1-1-forward', purpose = 'run', config = {
     guardrails = { kubernetes_patch = { { resources = { 'deployments' },
-      paths = { '/metadata/labels/drained' } } } } }, halted = function() end }
+      paths = { '/metadata/labels/drained' } } } } } }
   local preview, failure = action.preview(args, context)
   if not preview then return 'failed', failure.message end
   assert.is_nil(preview.refusal or preview.nothing)

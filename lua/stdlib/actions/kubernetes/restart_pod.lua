@@ -134,8 +134,9 @@ function restart_pod.preview(args, context)
     workload = target.path(owner) }
 end
 
---- Sends it, and again after a while where a budget allows it only then.
-local function send(k, args, uid, halted)
+--- Sends it, and again after a while where a budget allows it only then. Whether it may go on, the
+--- client asks before each (engine/halting.lua).
+local function send(k, args, uid)
   local grace = args.grace_period and math.ceil(args.grace_period)
   if args.delete then
     return k:delete('pods', args.namespace, args.pod, { uid = uid, grace_period_seconds = grace })
@@ -145,8 +146,6 @@ local function send(k, args, uid, halted)
       { uid = uid, grace_period_seconds = grace })
     if done or not answers.budget(failure) or i == TRIES then return done, failure end
     async.sleep(math.min(LONGEST_WAIT, math.max(FIRST_WAIT * i, failure.retry_after or 0)))
-    local why = halted()
-    if why then return nil, { status = 429, kind = 'status', message = 'stopped: ' .. why } end
   end
 end
 
@@ -180,7 +179,7 @@ function restart_pod.run(args, context)
       message = ('%s is gone already; nothing was changed'):format(what) }
   end
   local done
-  done, failure = send(k, args, before.uid, context.halted)
+  done, failure = send(k, args, before.uid)
   if not done then return refused(args, context, failure) end
   local message = ('%s was %s'):format(what, args.delete and 'deleted' or 'evicted')
   write.tell(k, pod, 'Restarted', message .. ' by Perigee')
