@@ -31,7 +31,7 @@ local LONGEST = 300        -- seconds that a server may have us wait
 
 --- What no waiting mends: the next attempt would be refused, too.
 local function is_final(failure)
-  if failure.kind == 'invalid' then return true end
+  if failure.kind == 'invalid' or failure.kind == 'not_kubernetes' then return true end
   local code = failure.status
   return failure.kind == 'status' and code ~= nil and code >= 400 and code < 500 and code ~= 408
     and code ~= 410 and code ~= 429
@@ -89,6 +89,9 @@ end
 local function list_anew(self)
   local list, failure = self.client:list(self.resource, self.namespace, self.options)
   if not list then return nil, failure end
+  if type(list.resource_version) ~= 'string' then
+    return nil, { kind = 'not_kubernetes', message = 'the list has no resourceVersion' }
+  end
   self.resource_version = list.resource_version
   return self.on_event { type = 'LISTED', items = list.items,
     resource_version = list.resource_version } ~= false

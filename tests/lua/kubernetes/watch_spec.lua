@@ -127,6 +127,7 @@ describe('kubernetes client:watch', function()
     local _, _, _, why = watch(1, lines(line('ERROR', { kind = 'Status', code = 403,
       message = 'no' })), { resource_version = '1' })
     assert.equal(403, why.status)
+    assert.equal('not_kubernetes', select(4, watch(1, list(nil))).kind)
     with(answer {}, function(k, asked)
       assert.equal('invalid', select(2, k:watch('pods', 'No', nil, print)).kind)
       assert.equal(0, #asked)
