@@ -87,6 +87,27 @@ limits: { max_body: 64Ki, max_connections: 7 }
     assert.equal('https://perigee.example', engine.external_url)
   end)
 
+  it('has a client of a cluster that need not be there, and a new one when its file changes',
+    function()
+      local function kubeconfig(port)
+        write('kube', ([[
+current-context: c
+contexts: [{name: c, context: {cluster: k, user: u, namespace: shop}}]
+clusters: [{name: k, cluster: {server: "https://127.0.0.1:%d"}}]
+users: [{name: u, user: {token: a-token}}]
+]]):format(port))
+      end
+      local section = 'kubernetes: { kubeconfig: kube }\n'
+      kubeconfig(1)
+      local g = assert(build({}, section))
+      assert.equal('https://127.0.0.1:1', g.engine.kubernetes.server)
+      assert.equal('shop', g.engine.kubernetes.namespace)
+      assert.equal('unchanged', select(3, build({}, section, g.digest)))
+      kubeconfig(2)
+      assert.equal('https://127.0.0.1:2',
+        assert(build({}, section, g.digest)).engine.kubernetes.server)
+    end)
+
   it('tells what is wrong with the configuration, or with the rules', function()
     local g, problems, kind = build({ ['a.lua'] = A }, 'lisen: 1\nlifecycle: 1\n')
     assert.is_nil(g)
