@@ -123,13 +123,14 @@ function triggers.sample(when)
     since = '2026-01-01T00:00:00.000Z' }
   if when.kind == 'alert' then
     for name, value in pairs(when.labels) do event.labels[name] = value end
-    event.labels.alertname, event.name = when.name, when.name
+    event.labels.alertname, event.name, event.source = when.name, when.name, 'alertmanager'
   elseif when.kind == 'kubernetes_event' then
     event.labels = { namespace = when.namespace or 'example', kind = when.event_kind or 'Pod',
       name = when.name or 'example', reason = when.reason, type = when.type }
     event.annotations.message = when.message or 'made up to try the plan'
+    event.source, event.value = 'kubernetes', 1
   elseif when.kind ~= 'every' then
-    event.value = 1
+    event.value, event.source = 1, 'prometheus'
   end
   return event
 end
