@@ -69,7 +69,7 @@ describe('config.read', function()
       breaker = { failures = 2, within = 3600, cool_off = 3600 },
       storm = { incidents = 10, within = 600 },
       cooldown = 600, blast_radius = 0.2, freeze = {}, calendar = {}, http = {},
-      kubernetes_patch = {} },
+      github = {}, kubernetes_patch = {} },
       values.guardrails)
     assert.same({}, values.calendar)
     assert.same({ max_body = 1 << 20, max_connections = 200, max_series = 2000,
@@ -127,6 +127,9 @@ describe('config.read', function()
       { { from = 10, to = 86400, timezone = 'UTC' } } },
     { 'guardrails.freeze', '{ freeze: [{ days: [fri], start: 22:00, end: 06:30 }] }',
       { { days = { 'fri' }, start = 79200, ['end'] = 23400, timezone = 'UTC' } } },
+    { 'github', '{ timeout: 5s }', { api_url = 'https://api.github.com', timeout = 5 } },
+    { 'guardrails.github', '{ github: [{ repository: acme/shop, workflows: [rollback.yml] }] }',
+      { { repository = 'acme/shop', workflows = { 'rollback.yml' } } } },
     { 'guardrails.kubernetes_patch',
       '{ kubernetes_patch: [{ resources: [deployments], paths: [/spec/paused] }] }',
       { { resources = { 'deployments' }, paths = { '/spec/paused' } } } },
