@@ -38,7 +38,7 @@ local STORIES = {
     changes = { replicas = 1, image = 1, restart = 1 } },
   { name = 'a plan that was approved', trust = 'human_approve', cured = true,
     ends = { executed = true }, changes = { replicas = 1, image = 1, restart = 1 } },
-  -- A revert that was under way is not asked for: nobody knows how it ended, and a person is called.
+  -- A revert that was under way is not asked for: nobody knows how it ended; a person is called.
   { name = 'a plan that is reverted', trust = 'auto', cured = false,
     ends = { failed = true, unknown = true }, changes = { replicas = 2, image = 2 } },
 }

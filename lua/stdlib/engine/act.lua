@@ -41,9 +41,10 @@ end
 
 --- The context of what changes something, which can be stopped until its request goes out.
 local function context_of_run(engine, p, position, direction, before)
+  local ask = direction == 'forward' and guardrails.between or guardrails.before_revert
   local context
   local function halted()
-    local refusal = guardrails.between(engine, p, position)
+    local refusal = ask(engine, p, position)
     context.was_halted = refusal ~= nil
     return refusal and refusal.message
   end

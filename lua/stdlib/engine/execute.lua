@@ -47,7 +47,7 @@ local function revert_all(engine, p, position)
   for i = position - 1, 1, -1 do
     local done, reverted = plans.journal_of(engine.store, p.id)
     if act.can_revert(p.actions[i], done[i]) and not reverted[i] then
-      refusal = guardrails.between(engine, p, i)
+      refusal = guardrails.before_revert(engine, p, i)
       if refusal then break end
       act.revert(engine, p, i, done[i])
     end

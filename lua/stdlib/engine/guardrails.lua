@@ -104,6 +104,8 @@ local AT_START = { 'kill_switch', 'storm', 'freeze', 'silenced', 'trust', 'parti
   'target_cooldown', 'blast_radius' }
 local BETWEEN = { 'kill_switch', 'storm', 'freeze', 'silenced', 'not_allowed', 'scope',
   'blast_radius' }
+-- What is undone was there before: neither a silence nor what else is under way makes it worse.
+local BEFORE_REVERT = { 'kill_switch', 'storm', 'freeze', 'not_allowed', 'scope' }
 
 ---@return Gate.Refusal?
 ---@return Gate.Asked[]
@@ -136,12 +138,20 @@ function guardrails.at_start(engine, p)
   return refusal
 end
 
---- The gates before each action of a plan that runs, and before each revert.
----@param position integer  of the action; p.previews has what was seen of its target just now
-function guardrails.between(engine, p, position)
-  local refusal, asked = ask(BETWEEN, engine, setmetatable({ at = position }, { __index = p }))
+local function before(names, engine, p, position)
+  local refusal, asked = ask(names, engine, setmetatable({ at = position }, { __index = p }))
   if refusal then story.tell(engine.store, p.id, 'between', asked) end
   return refusal
+end
+
+--- The gates before each action of a plan that runs.
+---@param position integer  of the action; p.previews has what was seen of its target just now
+function guardrails.between(engine, p, position) return before(BETWEEN, engine, p, position) end
+
+--- The gates before each revert.
+---@param position integer  of the action that is undone
+function guardrails.before_revert(engine, p, position)
+  return before(BEFORE_REVERT, engine, p, position)
 end
 
 --- What every gate would say of a plan now, each for itself; nothing is kept.

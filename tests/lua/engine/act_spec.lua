@@ -471,3 +471,24 @@ describe('drift', function()
     assert.matches('generation was 1, now it is absent$', (previews.drift(engine, p)))
   end)
 end)
+
+describe('what is undone', function()
+  after_each(function()
+    registry.get = real
+    support.tidy()
+  end)
+
+  it('asks the gates of a revert: a silence does not stand against it', function()
+    local t = thing()
+    local engine, p = propose { turn(3), verify() }
+    engine.alertmanager = { silences = function() return {} end }
+    engine.source.answers.errors = { { {}, 5 } }
+    t.says.run = function()
+      engine.alertmanager = { silences = function() return nil, { message = 'no answer' } end }
+      engine.silences = nil
+    end
+    local _, reason = run(engine, p)
+    assert.matches('reverted 1 of its actions', reason, 1, true)
+    assert.equal(0, t.position)
+  end)
+end)
