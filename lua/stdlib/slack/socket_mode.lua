@@ -89,30 +89,50 @@ Line.__index = Line
 
 local function is_id(v) return type(v) == 'string' and #v > 0 and #v <= 255 end
 
---- Acknowledges an envelope. A click is kept first: what is acknowledged is not sent again.
+local KINDS = { interactive = true, events_api = true, slash_commands = true }
+
+--- Hands an envelope over to be kept and acknowledged, with all that arrive until that begins.
 function Line:take(conn, envelope, at)
-  local kind = type(envelope.type) == 'string' and envelope.type or '?'
-  local label = (kind == 'interactive' or kind == 'events_api' or kind == 'slash_commands') and kind
-    or 'other'
-  local is_new = false
-  if kind == 'interactive' then
-    local kept, problem, new = xpcall(slack_inbox.store, debug.traceback, self.owner.engine,
-      envelope.envelope_id, kind, envelope.payload)
-    if not kept then
-      metrics.slack_envelopes:add(1, label, 'not_kept')
-      log.error('a click of Slack could not be kept, and is not acknowledged', { error = problem })
-      return
-    end
-    is_new = new
-  else -- an app that subscribes to events gets many
-    local tell = label == 'other' and log.info or log.debug
+  local owner, kind = self.owner, type(envelope.type) == 'string' and envelope.type or '?'
+  if kind ~= 'interactive' then -- an app that subscribes to events gets many
+    local tell = KINDS[kind] and log.debug or log.info
     tell('Slack sent what nobody here waits for', { type = kind:sub(1, 64) })
   end
-  local ok, why = conn.ws:send(json.encode { envelope_id = envelope.envelope_id })
-  metrics.slack_envelopes:add(1, label, ok and 'acknowledged' or 'failed')
+  table.insert(owner.arrived, { conn = conn, id = envelope.envelope_id, kind = kind,
+    payload = envelope.payload, at = at })
+  if #owner.arrived == 1 then owner:spawn(owner.keep, owner) end
+end
+
+local function acknowledge(one)
+  local ok, why = one.conn.ws:send(json.encode { envelope_id = one.id })
+  metrics.slack_envelopes:add(1, KINDS[one.kind] and one.kind or 'other',
+    ok and 'acknowledged' or 'failed')
   if not ok then log.warn('an envelope of Slack could not be acknowledged', { reason = why }) end
-  metrics.slack_acknowledge:observe(clock.monotonic() - at)
-  if is_new and not self.owner.stopping then self.owner.engine.poke() end
+  metrics.slack_acknowledge:observe(clock.monotonic() - one.at)
+end
+
+--- Keeps what has arrived, with one wait for the disk, and acknowledges it. What is acknowledged is
+--- not sent again, so what could not be kept is not.
+function Socket:keep()
+  local batch, any_new = self.arrived, false
+  self.arrived = {}
+  local ok, problem = xpcall(self.engine.store.transaction, debug.traceback, self.engine.store,
+    function()
+      for _, one in ipairs(batch) do
+        if one.kind == 'interactive' then
+          local _, is_new = slack_inbox.store(self.engine, one.id, one.kind, one.payload)
+          any_new = any_new or is_new
+        end
+      end
+    end)
+  if not ok then
+    metrics.slack_envelopes:add(#batch, 'interactive', 'not_kept')
+    log.error('clicks of Slack could not be kept, and are not acknowledged',
+      { clicks = #batch, error = problem })
+    return
+  end
+  for _, one in ipairs(batch) do acknowledge(one) end
+  if any_new and not self.stopping then self.engine.poke() end
 end
 
 function Line:greet(conn, message)
@@ -354,7 +374,8 @@ function socket_mode.start(engine)
   local o, store = engine.config.slack, engine.store
   local before = read_holder(store)
   local self = setmetatable({ engine = engine, id = hash.random(8), lines = {}, ghosts = {},
-    open = 0, up = false, stopping = false, stopped = async.event(), connections = 0 }, Socket)
+    arrived = {}, open = 0, up = false, stopping = false, stopped = async.event(),
+    connections = 0 }, Socket)
   if o and o.app_token_file then self.connections = o.socket_mode.connections end
   if self.connections == 0 and not before then return self end
   for _ = 1, before and before.connections or 0 do -- they may still be there for a while
