@@ -1,11 +1,11 @@
 --- Remediations in YAML: each becomes a playbook as those of Lua files are. What one leaves open,
---- which object in which namespace, the labels of what has triggered it say (engine/remedy.lua).
+--- which object in which namespace, the labels of what has triggered it say (actions/kubernetes/remedy.lua).
 local check = require 'check'
 local levels = require 'levels'
 local names = require 'kubernetes.names'
 local plan = require 'engine.plan'
 local promql = require 'rules.promql'
-local remedy = require 'engine.remedy'
+local remedy = require 'actions.kubernetes.remedy'
 
 local remediations = {}
 

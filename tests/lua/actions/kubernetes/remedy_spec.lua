@@ -1,6 +1,6 @@
 local fake = require 'fakes.kubernetes'
 local kubernetes = require 'kubernetes'
-local remedy = require 'engine.remedy'
+local remedy = require 'actions.kubernetes.remedy'
 local support = require 'lua.kubernetes.support'
 
 local random = math.random
