@@ -1,5 +1,6 @@
 --- Remediations in YAML: each becomes a playbook as those of Lua files are. What one leaves open,
---- which object in which namespace, the labels of what has triggered it say (actions/kubernetes/remedy.lua).
+--- which object in which namespace, the labels of what has triggered it say
+--- (actions/kubernetes/remedy.lua).
 local check = require 'check'
 local levels = require 'levels'
 local names = require 'kubernetes.names'
