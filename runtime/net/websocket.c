@@ -32,6 +32,8 @@ struct websocket {
     bool paused, unread; /* unread: bytes may be there that the socket does not tell of */
     struct websocket_frames *frames;
     struct text request, head; /* the handshake's two halves; of ours what is not sent yet */
+    char out[CHUNK]; /* being sent, from out_at on: what TLS has begun with must not move */
+    size_t n_out, out_at;
     char key[KEY + 1], *where; /* where: what errors may show of the URL, which is not its query */
     int64_t deadline_ms;       /* of opening or closing */
     int64_t next_ping_ms, last_pong_ms, last_peer_ping_ms; /* the last: 0 before there was one */
@@ -137,27 +139,41 @@ static void sent(struct websocket *ws, size_t n)
     memmove(ws->request.data, ws->request.data + n, ws->request.len + 1);
 }
 
+/* Whether there is something to be sent, which then lies in out. */
+static bool has_more(struct websocket *ws)
+{
+    size_t n;
+    if (ws->out_at < ws->n_out) return true;
+    const char *data = pending(ws, &n);
+    ws->out_at = 0;
+    ws->n_out = n < CHUNK ? n : CHUNK;
+    if (n == 0) return false;
+    memcpy(ws->out, data, ws->n_out);
+    sent(ws, ws->n_out);
+    return true;
+}
+
 static void on_socket(uv_poll_t *poll, int status, int events);
 
 static void flush(struct websocket *ws)
 {
-    size_t n = 0, k = 0;
-    const char *data;
+    size_t n = 0;
+    bool more;
     if (ws->poll == NULL) return;
-    while (data = pending(ws, &n), n > 0) {
-        CURLcode rc = curl_easy_send(ws->easy, data, n, &k);
+    while ((more = has_more(ws))) {
+        CURLcode rc = curl_easy_send(ws->easy, ws->out + ws->out_at, ws->n_out - ws->out_at, &n);
         if (rc == CURLE_AGAIN) break;
         if (rc != CURLE_OK) {
             fail_by_curl(ws, rc);
             return;
         }
-        sent(ws, k);
+        ws->out_at += n;
     }
-    if (ws->state == CLOSING && n == 0 && websocket_frames_close_received(ws->frames) != 0) {
+    if (ws->state == CLOSING && !more && websocket_frames_close_received(ws->frames) != 0) {
         finish(ws);
         return;
     }
-    int events = (ws->paused ? 0 : UV_READABLE) | (n > 0 ? UV_WRITABLE : 0);
+    int events = (ws->paused ? 0 : UV_READABLE) | (more ? UV_WRITABLE : 0);
     uv_poll_stop(&ws->poll->uv);
     if (events != 0 && uv_poll_start(&ws->poll->uv, events, on_socket) < 0)
         fail(ws, -EIO, "the socket cannot be watched");

@@ -108,6 +108,28 @@ describe('websocket.connect', function()
     os.execute(("rm -rf '%s'"):format(pair.folder))
   end)
 
+  it('sends over TLS, too, what had to wait for a peer that did not read', function()
+    local pair = tls.certificate 'IP:127.0.0.1'
+    local secure = serve(pair.cert, pair.key)
+    local address = ('wss://127.0.0.1:%s/'):format(secure.port)
+    local ws = assert(websocket.connect { url = address, ca_file = pair.cert })
+    local other = assert(websocket.connect { url = address, ca_file = pair.cert })
+    assert(ws:send 'hold')
+    local block, n, ok, why = ('x'):rep(60000), 0, true, nil
+    while ok and n < 1000 do
+      ok, why = ws:send(block)
+      if ok then n = n + 1 end
+      async.sleep(0)
+    end
+    assert.equal('No buffer space available', why)
+    assert(other:send 'release')
+    for _ = 1, n do assert.is_true(ws:receive(10) == block) end
+    ws:close()
+    assert.is_true(ws:ended(5))
+    secure.close()
+    os.execute(("rm -rf '%s'"):format(pair.folder))
+  end)
+
   it('refuses options that are wrong, at the line that called', function()
     local function failure(options)
       local ok, message = pcall(function()

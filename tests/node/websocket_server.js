@@ -11,6 +11,7 @@ const server = cert
   ? http2.createSecureServer({ cert: fs.readFileSync(cert), key: fs.readFileSync(key), allowHTTP1: true })
   : http.createServer();
 const wss = new WebSocketServer({ server });
+let held; // the connection that is not read from until another one says "release"
 wss.on('connection', (ws, request) => {
   ws.on('message', (data, isBinary) => {
     const text = String(data);
@@ -18,6 +19,8 @@ wss.on('connection', (ws, request) => {
     else if (text === 'cut') ws.terminate();
     else if (text === 'binary') ws.send(Buffer.from([1, 255]));
     else if (text === 'alpn') ws.send(String(request.socket.alpnProtocol));
+    else if (text === 'hold') (held = ws).pause();
+    else if (text === 'release') held.resume();
     else if (text.startsWith('many ')) for (let i = 1; i <= Number(text.slice(5)); i++) ws.send(String(i));
     else ws.send(data, { binary: isBinary });
   });
