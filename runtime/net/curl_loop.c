@@ -158,6 +158,7 @@ int curl_loop_open(struct curl_loop **out, struct loop *l, curl_done_fn *done, v
     curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
     curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, set_timer);
     curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
+    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, 64L); /* kept when idle */
     *out = c;
     return 0;
 }
@@ -170,4 +171,13 @@ void curl_loop_close(struct curl_loop *c)
     uv_close((uv_handle_t *)&c->timer, on_closed);
 }
 
-CURLM *curl_loop_multi(struct curl_loop *c) { return c->multi; }
+int curl_loop_add(struct curl_loop *c, CURL *easy)
+{
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* else it joins the thread that resolves */
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    return curl_multi_add_handle(c->multi, easy) == CURLM_OK ? 0 : -ENOMEM;
+}
+
+void curl_loop_remove(struct curl_loop *c, CURL *easy) { curl_multi_remove_handle(c->multi, easy); }

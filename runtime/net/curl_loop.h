@@ -17,7 +17,10 @@ int curl_loop_open(struct curl_loop **out, struct loop *l, curl_done_fn *done, v
 /* Nobody is called any more. Handles have been removed before. NULL is fine. */
 void curl_loop_close(struct curl_loop *c);
 
-CURLM *curl_loop_multi(struct curl_loop *c); /* to add handles to and remove them */
+/* Begins the handle's transfer: HTTP(S) alone, TLS 1.2 at least. Who ends it early does not wait
+ * for a name that is being resolved. 0 or -ENOMEM. */
+int curl_loop_add(struct curl_loop *c, CURL *easy);
+void curl_loop_remove(struct curl_loop *c, CURL *easy); /* one that was not added is fine */
 
 int curl_loop_errno(CURLcode rc); /* as -errno; what is not known by name is -EIO */
 

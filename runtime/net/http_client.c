@@ -62,7 +62,7 @@ static void put_back(struct http_client *c, CURL *easy)
 static void give_back_handle(struct http_call *call)
 {
     if (call->easy == NULL) return;
-    curl_multi_remove_handle(curl_loop_multi(call->client->curl), call->easy);
+    curl_loop_remove(call->client->curl, call->easy);
     put_back(call->client, call->easy);
     call->easy = NULL;
 }
@@ -149,7 +149,6 @@ int http_client_open(struct http_client **out, struct loop *l)
         return rc;
     }
     list_init(&c->calls);
-    curl_multi_setopt(curl_loop_multi(c->curl), CURLMOPT_MAXCONNECTS, 64L); /* kept when idle */
     c->requests = metric_family("perigee_http_client_requests_total",
                                 "Requests sent, by whom they went to and the answer's status.",
                                 METRIC_COUNTER, "target,code", NULL, 0);
@@ -323,7 +322,6 @@ static int set_blob(CURL *easy, CURLoption option, const char *pem)
 
 static int set_tls(CURL *easy, const struct http_tls *tls)
 {
-    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (tls->ca_file != NULL) curl_easy_setopt(easy, CURLOPT_CAINFO, tls->ca_file);
     if (tls->cert_file != NULL) curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->cert_file);
     if (tls->key_file != NULL) curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->key_file);
@@ -339,8 +337,6 @@ static int set_tls(CURL *easy, const struct http_tls *tls)
 static void set_limits(struct http_call *call, const struct http_request *r, const struct url *u)
 {
     CURL *easy = call->easy;
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR,
                      strcmp(u->scheme, "https") == 0 ? "https" : "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, r->max_redirects > 0 ? 1L : 0L);
@@ -414,8 +410,7 @@ int http_start(struct http_client *c, const struct http_request *r, http_done_fn
     call->started_ns = clock_monotonic_ns();
     rc = prepare(call, r, &u);
     url_free(&u);
-    if (rc == 0 && curl_multi_add_handle(curl_loop_multi(c->curl), call->easy) != CURLM_OK)
-        rc = -ENOMEM;
+    if (rc == 0) rc = curl_loop_add(c->curl, call->easy);
     if (rc < 0) {
         free_call(call);
         return err_sys(e, rc, "cannot start the request");

@@ -55,7 +55,7 @@ static void release(struct websocket *ws)
     if (ws->poll != NULL) uv_close((uv_handle_t *)&ws->poll->uv, free_poll);
     ws->poll = NULL;
     if (ws->easy != NULL) { /* which closes the connection, too */
-        curl_multi_remove_handle(curl_loop_multi(ws->curl), ws->easy);
+        curl_loop_remove(ws->curl, ws->easy);
         curl_easy_cleanup(ws->easy);
     }
     ws->easy = NULL;
@@ -430,12 +430,9 @@ static int prepare(struct websocket *ws, const struct websocket_options *o, cons
     curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, ws->curl_error);
     if (o->ca_file != NULL) curl_easy_setopt(easy, CURLOPT_CAINFO, o->ca_file);
-    return curl_multi_add_handle(curl_loop_multi(ws->curl), easy) == CURLM_OK ? 0 : -ENOMEM;
+    return curl_loop_add(ws->curl, easy);
 }
 
 static void set_times(struct websocket *ws, const struct websocket_options *o)

@@ -1,8 +1,11 @@
 #include "tests/c/test.h"
 #include "net/http_client.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 
 #include "base/list.h"
 #include "base/metrics.h"
@@ -509,6 +512,51 @@ TEST(the_client_may_be_closed_with_requests_under_way)
     client = NULL;
 }
 
+/* -- names -- */
+
+/* "slow.test" is resolved no sooner than asked for, on curl's own thread; other names as ever. */
+static int resolver[2]; /* a pipe: what is written lets one go */
+static atomic_int resolving, resolved;
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found)
+{
+    char byte;
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (name == NULL || strcmp(name, "slow.test") != 0) return real(name, service, hints, found);
+    resolving++;
+    while (read(resolver[0], &byte, 1) < 1) continue;
+    resolved++;
+    return EAI_FAIL;
+}
+
+TEST(a_name_that_nobody_resolves_is_given_up_in_time)
+{
+    struct http_request r = to_peer("/");
+    struct http_call *call;
+    struct err e = {0};
+    assert_int_equal(pipe(resolver), 0);
+    r.url = "http://slow.test/";
+    r.timeout_ms = 100;
+    assert_int_equal(ask(&r).rc, -ETIMEDOUT);
+    r.timeout_ms = 20000;
+    assert_int_equal(http_start(client, &r, never, NULL, &call, &e), 0);
+    while (resolving < 2) uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+    http_cancel(call);
+    assert_int_equal(http_start(client, &r, never, NULL, &call, &e), 0);
+    while (resolving < 3) uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+    http_client_close(client);
+    client = NULL;
+    assert_int_equal(resolved, 0); /* nobody waited for it */
+    assert_int_equal(write(resolver[1], "abc", 3), 3);
+    while (resolved < 3) usleep(1000);
+    close(resolver[0]);
+    close(resolver[1]);
+}
+
+/* -- from inside -- */
+
 static void close_client(void *ud, int rc, const struct err *e, struct http_response *r)
 {
     (void)rc, (void)e, (void)r;
@@ -702,6 +750,7 @@ int main(void)
         WITH_PEER(many_requests_are_under_way_at_once),
         WITH_PEER(a_cancelled_request_calls_nobody_and_hangs_up),
         WITH_PEER(the_client_may_be_closed_with_requests_under_way),
+        WITH_PEER(a_name_that_nobody_resolves_is_given_up_in_time),
         WITH_PEER(the_client_may_be_closed_by_what_it_calls),
         WITH_PEER(a_request_may_be_started_by_what_another_calls),
         WITH_PEER(a_streamed_answer_comes_in_pieces_and_knows_no_limit),
