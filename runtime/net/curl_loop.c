@@ -31,6 +31,8 @@ int curl_loop_errno(CURLcode rc)
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
+    case CURLE_HTTP2: /* what a broken connection looks like over HTTP/2 */
+    case CURLE_HTTP2_STREAM:
     case CURLE_PARTIAL_FILE: return -ECONNRESET;
     case CURLE_TOO_MANY_REDIRECTS: return -ELOOP;
     case CURLE_SSL_CONNECT_ERROR:

@@ -431,7 +431,10 @@ static int prepare(struct websocket *ws, const struct websocket_options *o, cons
     curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, ws->curl_error);
-    if (o->ca_file != NULL) curl_easy_setopt(easy, CURLOPT_CAINFO, o->ca_file);
+    if (o->ca_file != NULL) { /* all that are believed, so not the system's folder beside it */
+        curl_easy_setopt(easy, CURLOPT_CAINFO, o->ca_file);
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    }
     return curl_loop_add(ws->curl, easy);
 }
 

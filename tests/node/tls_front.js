@@ -21,7 +21,8 @@ const server = http2.createSecureServer(options, (request, response) => {
     answer.pipe(response);
     answer.on('error', () => request.socket.destroy());
   });
-  onward.on('error', () => request.socket.destroy());
+  // Over HTTP/2 a request that fails is a stream's end, and the connection stays.
+  onward.on('error', () => request.stream ? request.stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR) : request.socket.destroy());
   response.on('close', () => onward.destroy());
   request.pipe(onward);
 });

@@ -106,6 +106,20 @@ describe('the client over TLS', function()
     for _, n in ipairs(async.all(reads)) do assert.equal(3, n) end
   end)
 
+  it('takes a stream of HTTP/2 that is cut off for a broken connection', function()
+    local client = kubeconfig('certificate-authority: ' .. front.ca, 'token: the-first-token')
+    fake:fault { method = 'GET', path = 'deployments/checkout', drop = 'before' }
+    assert.equal('checkout', assert(client:get('deployments', 'shop', 'checkout')).metadata.name)
+    fake:fault { method = 'PATCH', drop = 'after' }
+    local n = #fake:asked 'PATCH'
+    local _, failure = client:patch('deployments', 'shop', 'checkout',
+      { metadata = { labels = { cut = 'off' } } }, { type = 'merge' })
+    assert.equal('reset', failure.kind)
+    assert.is_nil(failure.unsent) -- it has arrived, and is not sent again by itself
+    assert.equal('off', fake:get('Deployment', 'shop', 'checkout').metadata.labels.cut)
+    assert.equal(n + 1, #fake:asked 'PATCH')
+  end)
+
   it('watches through restarts and forgotten pasts, and misses nothing in the end', function()
     math.randomseed(20260101)
     local client = kubeconfig('certificate-authority: ' .. front.ca, 'token: the-first-token')
