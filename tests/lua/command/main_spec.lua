@@ -2,7 +2,7 @@ local support = require 'lua.command.support'
 
 local COMMANDS = { 'run', 'check', 'reload', 'status', 'incidents', 'approvals', 'approve',
   'reject', 'why', 'why-not', 'trust', 'storm', 'kill', 'audit', 'detect', 'forecast', 'train',
-  'predict', 'lua', 'demo', 'version' }
+  'predict', 'risk', 'lua', 'demo', 'version' }
 
 describe('perigee', function()
   it('lists its commands', function()
