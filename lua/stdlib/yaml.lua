@@ -10,14 +10,15 @@ local yaml = { decode = core.decode }
 ---@param places table                  as decode() gives them
 ---@param path (string|integer)[]
 ---@return integer[] place              { line, column }
+---@return boolean whole                it is that of the last key
 function yaml.place(root, places, path)
-  local at, found = root, nil
+  local at, found = root, { 1, 1 }
   for _, step in ipairs(path) do
     local known = type(at) == 'table' and places[at] and places[at][step]
-    if not known then break end
+    if not known then return found, false end
     found, at = known, at[step]
   end
-  return found or { 1, 1 }
+  return found, true
 end
 
 return yaml

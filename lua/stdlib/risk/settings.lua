@@ -7,7 +7,7 @@ local git = require 'risk.git'
 local regex = require 'perigee.regex'
 local rules = require 'perigee.rules'
 local where = require 'rules.where'
-local yaml = require 'perigee.yaml'
+local yaml = require 'yaml'
 
 local settings = {}
 
@@ -121,13 +121,7 @@ local function read_yaml(path, source)
     return nil, { problem(path, 1, 1, check.expected('keys and values', root)) }
   end
   return root, function(field)
-    local at, found = root, { 1, 1 }
-    for _, step in ipairs(field) do
-      local known = type(at) == 'table' and places[at] and places[at][step]
-      if not known then break end
-      found, at = known, at[step]
-    end
-    return found[1], found[2]
+    return table.unpack((yaml.place(root, places, field)))
   end
 end
 

@@ -3,7 +3,7 @@
 --- said of the place in the file.
 local groups = require 'rules.groups'
 local remediations = require 'rules.remediations'
-local yaml = require 'perigee.yaml'
+local yaml = require 'yaml'
 
 local yaml_rules = {}
 
@@ -41,26 +41,12 @@ local function block(lines, key)
   return function(line, column) return key[1] + line, column + indent end
 end
 
---- The place of a key or item, or of the nearest above it that has one.
-local function place_of(root, places, path)
-  local node, found, whole = root, { 1, 1 }, true
-  for _, step in ipairs(path) do
-    local known = type(node) == 'table' and places[node] and places[node][step]
-    if not known then
-      whole = false
-      break
-    end
-    found, node = known, node[step]
-  end
-  return found, whole
-end
-
 ---@param to_file fun(line: integer, column: integer): integer, integer
 local function new_document(file, text, root, places, report, to_file, options)
   local document = { file = file, text = text, root = root, every = options.every,
     report = report }
   function document.at(path, inside)
-    local place, whole = place_of(root, places, path)
+    local place, whole = yaml.place(root, places, path)
     local outwards = inside and whole and block(lines_of(text), place)
     if outwards then return to_file(outwards(inside.line, inside.column)) end
     return to_file(place[1], place[2])
