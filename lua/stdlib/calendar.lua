@@ -1,5 +1,6 @@
 --- What clock and calendar on the wall show at an instant, in any time zone: what "usual for a
 --- Monday at nine" and freeze windows go by. Instants are Unix seconds; without a zone it is UTC.
+local check = require 'check'
 local core = require 'perigee.calendar'
 
 ---@class calendar.Zone  a time zone, also for instants its file does not know yet
@@ -18,6 +19,27 @@ local calendar = {}
 --- A time zone by its name in the tz database. Reads a small file each time: keep the zone.
 ---@type fun(name: string): calendar.Zone?, string?  nil and the reason where there is none
 calendar.zone = core.zone
+
+--- What is wrong with the name of a time zone, or nil.
+---@param v any
+---@return string? message
+function calendar.check_zone(v)
+  if type(v) ~= 'string' then return check.expected('a time zone such as "Europe/Berlin"', v) end
+  local found, message = core.zone(v)
+  if not found then return message end
+end
+
+--- The days' names as people write them, from Monday on.
+calendar.DAYS = { 'mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun' }
+
+--- Seconds from midnight to a time of day such as "18:00"; "24:00" is the end of the day.
+---@param v any
+---@return integer?  nil where it is none
+function calendar.seconds_of_day(v)
+  local h, m = tostring(v):match '^(%d%d):(%d%d)$'
+  local seconds = h and tonumber(m) < 60 and tonumber(h) * 3600 + tonumber(m) * 60
+  return seconds and seconds <= 86400 and seconds or nil
+end
 
 --- 0 to 167; the hour that begins with Monday is 0.
 ---@type fun(t: number, zone?: calendar.Zone): integer

@@ -2,14 +2,13 @@
 --- and again on certain days from one time of day to another, in a time zone. A window that ends
 --- before it starts goes over midnight and belongs to the day on which it starts. One with a scope
 --- holds only for what is in it.
-local calendar = require 'perigee.calendar'
+local calendar = require 'calendar'
 local check = require 'check'
 local clock = require 'perigee.clock'
 local names = require 'engine.gates.names'
 
 local freeze = {}
 
-local DAY_NAMES = { 'mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun' }
 local MONTH_NAMES = { 'jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov',
   'dec' }
 
@@ -35,17 +34,9 @@ local function moment(v)
 end
 
 local function time_of_day(v)
-  local h, m = tostring(v):match '^(%d%d):(%d%d)$'
-  if not h or tonumber(h) > 24 or tonumber(m) > 59 or tonumber(h) == 24 and tonumber(m) > 0 then
-    return check.expected('a time of day such as "18:00"', v)
-  end
-  return nil, tonumber(h) * 3600 + tonumber(m) * 60
-end
-
-local function zone(v)
-  if type(v) ~= 'string' then return check.expected('a time zone such as "Europe/Berlin"', v) end
-  local found, message = calendar.zone(v)
-  if not found then return message end
+  local seconds = calendar.seconds_of_day(v)
+  if not seconds then return check.expected('a time of day such as "18:00"', v) end
+  return nil, seconds
 end
 
 --- A day of the month, or several: 1, -1 (the last), "25:31", "-3:-1".
@@ -65,12 +56,12 @@ local SPEC = {
   playbooks = check.list_of(check.string()),
   from = { test = moment },
   to = { test = moment },
-  days = check.list_of(check.one_of(nil, DAY_NAMES)),
+  days = check.list_of(check.one_of(nil, calendar.DAYS)),
   days_of_month = check.list_of { test = days_of_month },
   months = check.list_of(check.one_of(nil, MONTH_NAMES)),
   start = { test = time_of_day },
   ['end'] = { test = time_of_day },
-  timezone = { default = 'UTC', test = zone },
+  timezone = { default = 'UTC', test = calendar.check_zone },
 }
 
 -- Empty, each of these would be a window that never holds.
@@ -118,7 +109,7 @@ local function on(w, year, month, day)
   local next_month = month == 12 and calendar.days_from_civil(year + 1, 1, 1)
     or calendar.days_from_civil(year, month + 1, 1)
   local length = next_month - calendar.days_from_civil(year, month, 1)
-  return holds(w.days, DAY_NAMES[(number + 3) % 7 + 1]) -- 1970 began on a Thursday
+  return holds(w.days, calendar.DAYS[(number + 3) % 7 + 1]) -- 1970 began on a Thursday
     and holds(w.months, MONTH_NAMES[month])
     and (not w.days_of_month or holds_day(w.days_of_month, day, length))
 end

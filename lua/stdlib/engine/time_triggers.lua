@@ -1,7 +1,7 @@
 --- Times as triggers: every so often, on a grid that begins with 1970, or at a time of day in a
 --- time zone. Each time is a trigger once; one that was missed for long, because nothing ran, is
 --- left out.
-local calendar = require 'perigee.calendar'
+local calendar = require 'calendar'
 local clock = require 'perigee.clock'
 local occurrences = require 'engine.occurrences'
 local playbooks = require 'engine.playbooks'
@@ -10,7 +10,6 @@ local time_triggers = {}
 
 local LATE = 600 -- seconds
 local DAY = 86400
-local DAYS = { mon = 0, tue = 1, wed = 2, thu = 3, fri = 4, sat = 5, sun = 6 }
 
 --- The instant at which a time of day comes on the day that began so many days after 1970-01-01.
 local function instant(days, at, zone)
@@ -23,11 +22,12 @@ end
 local function latest_of_day(when, now)
   local zone = calendar.zone(when.timezone)
   local wanted = {}
-  for _, name in ipairs(when.days) do wanted[DAYS[name]] = true end
+  for _, name in ipairs(when.days) do wanted[name] = true end
   local today = (now + calendar.offset(now, zone)) // DAY
   for days = today, today - 7, -1 do
     local t = instant(days, when.at, zone)
-    if t <= now and wanted[(days + 3) % 7] then return t end -- 1970-01-01 was a Thursday
+    -- 1970 began on a Thursday.
+    if t <= now and wanted[calendar.DAYS[(days + 3) % 7 + 1]] then return t end
   end
 end
 

@@ -1,5 +1,5 @@
 --- What makes a playbook run: what a rule file can write as `when`.
-local calendar = require 'perigee.calendar'
+local calendar = require 'calendar'
 local check = require 'check'
 
 local triggers = {}
@@ -44,26 +44,18 @@ local EVENT = {
 
 -- -- times ----------------------------------------------------------------------------------------
 
-local DAYS = { 'mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun' }
-
 local function time_of_day(v)
-  local h, m = tostring(v):match '^(%d%d):(%d%d)$'
-  if not h or tonumber(h) > 23 or tonumber(m) > 59 then
+  local seconds = calendar.seconds_of_day(v)
+  if not seconds or seconds == 86400 then
     return check.expected('a time of day such as "03:00"', v)
   end
-  return nil, tonumber(h) * 3600 + tonumber(m) * 60
-end
-
-local function zone(v)
-  if type(v) ~= 'string' then return check.expected('a time zone such as "Europe/Berlin"', v) end
-  local found, message = calendar.zone(v)
-  if not found then return message end
+  return nil, seconds
 end
 
 local AT = {
   at = { required = true, test = time_of_day },
-  timezone = { default = 'UTC', test = zone },
-  days = check.list_of(check.one_of(nil, DAYS), DAYS),
+  timezone = { default = 'UTC', test = calendar.check_zone },
+  days = check.list_of(check.one_of(nil, calendar.DAYS), calendar.DAYS),
 }
 local interval = check.duration(nil, { min = 1 })
 
