@@ -1,5 +1,6 @@
 --- Alertmanager's API v2: alerts sent to it, silences read and made.
 local check = require 'check'
+local excerpt = require 'excerpt'
 local http = require 'http'
 local json = require 'perigee.json'
 local log = require 'log'
@@ -97,8 +98,9 @@ function Client:call(method, path, body, retries)
   }
   if not response then return nil, { message = why, code = code, transient = true } end
   if response.status >= 300 then
+    local words = excerpt.line(log.redact(response.body), 200)
     return nil, { status = response.status, transient = http.again(response),
-      message = ('status %d: %s'):format(response.status, log.redact(response.body:sub(1, 200))) }
+      message = ('status %d: %s'):format(response.status, words) }
   end
   if response.body == '' then return true end
   local data = json.decode(response.body)

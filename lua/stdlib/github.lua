@@ -2,6 +2,7 @@
 --- by page, and refusals told apart.
 local check = require 'check'
 local clock = require 'perigee.clock'
+local excerpt = require 'excerpt'
 local http = require 'http'
 local json = require 'perigee.json'
 local log = require 'log'
@@ -12,19 +13,8 @@ local github = {}
 local PAGES <const> = 50         -- of a list, of a hundred items each
 local WAIT_AT_MOST <const> = 60  -- seconds for a limit to pass
 
---- A token never goes over a network in the clear.
-local function api_url(v)
-  local message = http.check_base(v)
-  if message then return message end
-  local parsed = http.parse_url(v)
-  if parsed.scheme ~= 'https' and not http.is_loopback(parsed.host) then
-    return check.expected('an https address; http only on loopback', v)
-  end
-  return nil, (v:gsub('/+$', ''))
-end
-
 github.OPTIONS = {
-  api_url = { default = 'https://api.github.com', test = api_url },
+  api_url = { default = 'https://api.github.com', test = http.check_api },
   token_file = check.string(),
   tls = http.TLS,
   timeout = check.duration('20s', { min = 0.1 }),
@@ -68,8 +58,7 @@ local function failure_of(response)
   return { status = response.status, transient = wait ~= nil or response.status >= 500,
     forbidden = not wait and response.status == 403,
     uncertain = response.status >= 500,
-    message = ('%s (status %d)'):format(tostring(words):gsub('%c+', ' '):sub(1, 500),
-      response.status) }
+    message = ('%s (status %d)'):format(excerpt.line(words, 500), response.status) }
 end
 
 local Client = {}

@@ -57,6 +57,21 @@ end
 ---@return boolean
 function http.is_loopback(host) return LOOPBACK[host] or host:find '^127%.[%d.]+$' ~= nil end
 
+--- What is wrong with the base of an API that is told a token, which never goes over a network in
+--- the clear; or nil and the base without a slash at its end.
+---@param v any
+---@return string? message
+---@return string? base
+function http.check_api(v)
+  local message = http.check_base(v)
+  if message then return message end
+  local parsed = url.parse(v)
+  if parsed.scheme ~= 'https' and not http.is_loopback(parsed.host) then
+    return check.expected('an https address; http only on loopback', v)
+  end
+  return nil, (v:gsub('/+$', ''))
+end
+
 --- Names as in Prometheus' tls_config.
 http.TLS = check.table_of {
   ca_file = check.string(), cert_file = check.string(), key_file = check.string(),
@@ -301,6 +316,7 @@ function http.bearer(path)
   local token, message = http.token(path)
   return token and 'Bearer ' .. token, message
 end
+
 -- -- URLs and forms -------------------------------------------------------------------------------
 
 --- Fields as a query or a form: sorted by name, lists repeat their name.

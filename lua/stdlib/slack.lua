@@ -2,23 +2,13 @@
 --- says 200 means nothing here; the answer's `ok` does.
 local check = require 'check'
 local clock = require 'perigee.clock'
+local excerpt = require 'excerpt'
 local http = require 'http'
 local json = require 'perigee.json'
 local log = require 'log'
 local task = require 'perigee.task'
 
 local slack = {}
-
---- A token never goes over a network in the clear.
-local function api_url(v)
-  local message = http.check_base(v)
-  if message then return message end
-  local parsed = http.parse_url(v)
-  if parsed.scheme ~= 'https' and not http.is_loopback(parsed.host) then
-    return check.expected('an https address; http only on loopback', v)
-  end
-  return nil, (v:gsub('/+$', ''))
-end
 
 local function id(pattern, what)
   return { test = function(v)
@@ -28,7 +18,7 @@ end
 
 --- What a client needs.
 slack.OPTIONS = {
-  api_url = { default = 'https://slack.com/api', test = api_url },
+  api_url = { default = 'https://slack.com/api', test = http.check_api },
   bot_token_file = check.required(check.string()),
   app_token_file = check.string(),
   tls = check.table_of { ca_file = check.string() },
@@ -74,7 +64,7 @@ local function lost(message, code)
     uncertain = not NEVER_SENT[code] }
 end
 
-local function one_line(text) return (tostring(text):gsub('%c+', ' '):sub(1, 300)) end
+local function one_line(text) return excerpt.line(text, 300) end
 
 local function words(method, answer)
   local parts = { ('%s: %s'):format(method, one_line(answer.error)) }

@@ -2,6 +2,7 @@
 --- and some are left out on purpose, so they are never the record of what happened. Identical ones
 --- become a count, many similar ones one summary, and one object gets only so many.
 local clock = require 'perigee.clock'
+local excerpt = require 'excerpt'
 local hash = require 'perigee.hash'
 local log = require 'log'
 local names = require 'kubernetes.names'
@@ -52,12 +53,6 @@ function events.recorder(client, instance)
 end
 
 -- -- what is told ---------------------------------------------------------------------------------
-
-local function cut(text)
-  local at = MAX_MESSAGE
-  while #text > at and text:find('^[\x80-\xBF]', at + 1) do at = at - 1 end
-  return text:sub(1, at)
-end
 
 --- The reference to an object, or nil and what is wrong with it.
 local function reference(object)
@@ -147,7 +142,7 @@ function Recorder:tell(object, o)
   local now, about = clock.monotonic(), ref.uid or ref.kind .. '/' .. ref.name
   local kind = table.concat({ about, o.type, o.reason, o.action or '' }, '\0')
   local message, key = folded(self, kind, log.redact(o.message), now)
-  message = cut(message)
+  message = excerpt.head(message, MAX_MESSAGE)
   if not take(self, about, now) then return false end
   local entry = self.told.get(key)
   if entry and now - entry.at < KEEP then

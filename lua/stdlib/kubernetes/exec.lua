@@ -1,6 +1,7 @@
 --- Credentials that a program tells (kubeconfig's `exec`): started without a shell, given so much
 --- time and output, and asked again when what it said is about to expire, or is refused.
 local clock = require 'perigee.clock'
+local excerpt = require 'excerpt'
 local json = require 'perigee.json'
 local log = require 'log'
 local process = require 'perigee.process'
@@ -34,9 +35,9 @@ local function run(o, cluster)
   if not status then return nil, ('%s: no answer in %d seconds'):format(o.command, TIMEOUT) end
   if truncated then return nil, o.command .. ': it writes too much' end
   if status ~= 0 then
-    -- Its words may hold what it asked for; they are cut, and known secrets taken out.
+    -- Its words may hold what it asked for; known secrets are taken out, and they are cut.
     return nil, ('%s ended with status %d: %s'):format(o.command, status,
-      log.redact(err:sub(1, 200):gsub('%c+', ' ')))
+      excerpt.line(log.redact(err), 200))
   end
   return out
 end

@@ -3,6 +3,7 @@
 --- never arrived, or was turned away at the door (429).
 local async = require 'async'
 local credentials = require 'kubernetes.credentials'
+local excerpt = require 'excerpt'
 local http = require 'http'
 local json = require 'perigee.json'
 local log = require 'log'
@@ -33,10 +34,7 @@ function transport.invalid(message) return nil, { kind = 'invalid', message = me
 
 --- One line of a text from outside, without secrets and not too long.
 local function line(text)
-  text = log.redact(text:sub(1, 4 * MAX_MESSAGE)):gsub('%c+', ' ')
-  local cut = MAX_MESSAGE
-  while #text > cut and text:find('^[\x80-\xBF]', cut + 1) do cut = cut - 1 end
-  return text:sub(1, cut)
+  return excerpt.line(log.redact(text:sub(1, 4 * MAX_MESSAGE)), MAX_MESSAGE)
 end
 
 local REASONS = { [400] = 'BadRequest', [401] = 'Unauthorized', [403] = 'Forbidden',

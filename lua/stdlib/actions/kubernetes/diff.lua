@@ -1,5 +1,6 @@
 --- What two versions of an object have different, one line a field, short enough to be shown to a
 --- person who decides. Values that by their names are secrets are not shown.
+local excerpt = require 'excerpt'
 local json = require 'perigee.json'
 
 local diff = {}
@@ -14,11 +15,8 @@ local LEFT_OUT = { ['metadata.managedFields'] = true, ['metadata.resourceVersion
 local SECRETS = { 'passw', 'secret', 'token', 'credential', 'api[_%-]?key', 'private[_%-]?key' }
 
 local function cut(text)
-  text = text:gsub('%c', ' ')
-  if #text <= MAX_VALUE then return text end
-  local n = MAX_VALUE
-  while n > MAX_VALUE - 4 and text:find('^[\x80-\xBF]', n + 1) do n = n - 1 end
-  return text:sub(1, n) .. '…'
+  local head = excerpt.line(text, MAX_VALUE)
+  return #text > MAX_VALUE and head .. '…' or head
 end
 
 --- Whether what a path leads to should not be read by everybody: a variable or a key by its name.
