@@ -127,6 +127,7 @@ end
 ---@field guarded? boolean         no proxy, no link-local address
 ---@field refuse_port? integer     with guarded: our own, which is not called
 ---@field once? boolean            not sent again by itself where a kept connection breaks
+---@field halted? fun(): string?   asked directly before it goes out, each time: why it must not
 local REQUEST = {
   url = check.required { test = any_text },
   method = { default = 'GET', test = method },
@@ -144,6 +145,7 @@ local REQUEST = {
   guarded = check.boolean(false),
   refuse_port = check.number(0, { min = 0, max = 65535, integer = true }),
   once = check.boolean(false),
+  halted = check.any(),
 }
 
 -- -- requests -------------------------------------------------------------------------------------
@@ -191,6 +193,8 @@ end
 
 local function send(request)
   for attempt = 1, request.retries + 1 do
+    local why = request.halted and request.halted()
+    if why then return nil, why, 'halted' end
     local response, message, code = client.request(request)
     local asked = http.retry_after(response)
     if attempt > request.retries or asked > MAX_WAIT
@@ -210,7 +214,7 @@ end
 ---@return http.Response? response
 ---@return string? message
 ---@return string? code  "timeout", "connection", "dns", "tls", "reset", "too_large", "refused",
----       "url" or "io"
+---       "url", "io" or "halted"
 function http.request(request)
   local o = check.options('http.request', request, REQUEST)
   return send(o)

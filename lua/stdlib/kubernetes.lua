@@ -47,6 +47,14 @@ local function write_query(o)
     fieldValidation = 'Strict', force = o.force and 'true' or nil }
 end
 
+--- The same client, each write of which asks first, directly before it goes out, whether it still
+--- may; what rehearses, reads or tells of events does not ask.
+---@param halted fun(): string?  why nothing more may be changed
+---@return kubernetes.Client
+function Client:stoppable(halted)
+  return setmetatable({ transport = self.transport:stoppable(halted) }, { __index = self })
+end
+
 -- -- any request ----------------------------------------------------------------------------------
 
 --- Any request, by its path.

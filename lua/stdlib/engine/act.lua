@@ -3,7 +3,6 @@
 --- is never done again; what surely has not may be.
 local clock = require 'perigee.clock'
 local guardrails = require 'engine.guardrails'
-local halting = require 'engine.halting'
 local journal = require 'engine.journal'
 local json = require 'perigee.json'
 local plan = require 'engine.plan'
@@ -39,18 +38,21 @@ local function note(engine, p, position, direction, action, outcome, attempt)
   return state, outcome
 end
 
---- The context of what changes something, which can be stopped until its request goes out.
+--- The context of what changes something, which can be stopped until its request goes out: by a
+--- gate, or because what may be done now is for a newer configuration to say.
 local function context_of_run(engine, p, position, direction, before)
   local ask = direction == 'forward' and guardrails.between or guardrails.before_revert
   local context
   local function halted()
+    context.is_handed_over = engine.stopping and direction == 'forward'
+    if context.is_handed_over then return 'stopped: the program goes on with other rules' end
     local refusal = ask(engine, p, position)
     context.was_halted = refusal ~= nil
-    return refusal and refusal.message
+    return refusal and 'stopped: ' .. refusal.message
   end
   context = previews.context(engine, p, position, direction, { before = before,
     started_at = clock.now(), kubernetes = engine.kubernetes
-    and halting.client(engine.kubernetes, halted) })
+    and engine.kubernetes:stoppable(halted) })
   return context
 end
 
@@ -70,18 +72,23 @@ local function between_rows(engine, p, position, direction, action, before, atte
     outcome = f(plan.arguments(action), context)
     -- What a gate has stopped has not failed by itself: the circuit breaker does not count it.
     outcome.halted = outcome.result == 'failed' and context.was_halted or nil
+    -- Its target is asked, as for an end that nobody saw; then it may run by the rules of then.
+    if outcome.result == 'failed' and context.is_handed_over then outcome.result = 'unknown' end
   end
   return state, outcome
 end
 
 ---@param seen Action.Preview  what was looked at just now
 ---@param attempt integer
+---@param row? table           of the attempt before: what is done is what was to be done then, so
+---       that it is not done on top of itself where that arrives after all
 ---@return string state
 ---@return table outcome
-function act.forward(engine, p, position, seen, attempt)
+function act.forward(engine, p, position, seen, attempt, row)
   local action = p.actions[position]
-  if not seen.nothing then
-    return between_rows(engine, p, position, 'forward', action, seen.before, attempt)
+  if row or not seen.nothing then
+    local before = row and json.decode(row.before) or seen.before
+    return between_rows(engine, p, position, 'forward', action, before, attempt)
   end
   local outcome = { message = 'nothing to do: ' .. seen.nothing }
   journal.begin(engine, p, position, 'forward', action)

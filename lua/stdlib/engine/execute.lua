@@ -187,30 +187,62 @@ local function has_acted(engine, p)
   end
 end
 
+--- Ends a plan before one of its actions. Of an attempt before this one it is known that it has not
+--- happened, unless it arrives after all.
+---@param state "failed"|"superseded"|"unknown"
+local function stop_before(engine, p, position, attempt, state, words)
+  local action = p.actions[position]
+  engine.store:transaction(function()
+    if attempt > 1 then
+      journal.note(engine, p, position, 'forward', action, state, { message = words,
+        halted = state == 'failed' or nil })
+    end
+    finish(engine, p, state, words)
+  end)
+end
+
+--- Why an action is not begun, by what was just seen of its target.
+---@return string? state   the plan's, then
+---@return string? words
+local function unfit(engine, p, position, attempt, seen, failure)
+  local name = p.actions[position].name
+  if not seen or seen.refusal then
+    local words = seen and seen.refusal or failure.message
+    if attempt == 1 or not seen then
+      return 'failed', ('stopped before action %d (%s): %s'):format(position, name, words)
+    end
+    return 'unknown', ('action %d (%s) is not tried again, and its end was not seen: %s'):format(
+      position, name, words)
+  end
+  -- What a later attempt finds different, the action tells from its own work: it knows of before.
+  local words = attempt == 1 and previews.changed(p, position, seen)
+  if words then return has_acted(engine, p) and 'failed' or 'superseded', words end
+end
+
 --- Begins the action at a position, if its target is still what was decided about and no gate
 --- stands against it.
-local function begin_action(engine, p, position, attempt)
-  local name = p.actions[position].name
+---@param row? table  of the journal: of an attempt that is known not to have happened
+local function begin_action(engine, p, position, attempt, row)
   silences.refresh(engine)
   local seen, failure = previews.one(engine, p, position, 'run')
-  local wrong = not seen and failure.message or attempt == 1 and seen.refusal
-  if wrong then
-    finish(engine, p, 'failed', ('stopped before action %d (%s): %s'):format(position, name, wrong))
+  if engine.stopping then -- the generation that is active now begins it, by its own rules
+    plans.set_due(engine.store, p.id, clock.now())
     return false
   end
-  local words = attempt == 1 and previews.changed(p, position, seen)
-  if words then
-    finish(engine, p, has_acted(engine, p) and 'failed' or 'superseded', words)
+  local state, words = unfit(engine, p, position, attempt, seen, failure)
+  if state then
+    stop_before(engine, p, position, attempt, state, words)
     return false
   end
   p.previews[position] = seen
   local refusal = guardrails.between(engine, p, position) -- the last before the first byte
   if refusal then
     metrics.blocked:add(1, refusal.gate)
-    finish(engine, p, 'failed', ('stopped before action %d: %s'):format(position, refusal.message))
+    stop_before(engine, p, position, attempt, 'failed',
+      ('stopped before action %d: %s'):format(position, refusal.message))
     return false
   end
-  return act.forward(engine, p, position, seen, attempt)
+  return act.forward(engine, p, position, seen, attempt, row)
 end
 
 --- An action that began: what came of it, asked for where it has not been seen.
@@ -240,7 +272,7 @@ local function take(engine, p, position)
   local state, outcome, attempt
   if row then state, outcome, attempt = go_on(engine, p, position, row) end
   if not row or state == 'not_done' then
-    state, outcome = begin_action(engine, p, position, attempt or 1)
+    state, outcome = begin_action(engine, p, position, attempt or 1, row)
     if not state then return false end
   end
   -- Done, and what comes of it is awaited; or its end was not seen, and its target is asked.

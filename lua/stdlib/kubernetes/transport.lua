@@ -18,7 +18,7 @@ local MAX_MESSAGE = 1024
 ---@class kubernetes.Failure
 ---@field kind string       "status": the server said so; else why there is no answer: "timeout",
 ---       "connection", "dns", "tls", "reset", "too_large", "io"; "not_kubernetes"; or why nothing
----       was sent: "invalid", "credentials"
+---       was sent: "invalid", "credentials", "halted"
 ---@field message string    one line
 ---@field status? integer   of HTTP
 ---@field reason? string    the server's word, "NotFound", "Conflict", …
@@ -88,7 +88,7 @@ function transport.refusal(response)
   return failure
 end
 
-local UNSENT = { connection = true, dns = true, tls = true, url = true }
+local UNSENT = { connection = true, dns = true, tls = true, url = true, halted = true }
 
 --- The failure where there is no answer.
 function transport.no_answer(message, code)
@@ -145,6 +145,15 @@ function transport.new(cluster)
     gate = async.gate(AT_ONCE) }, Transport)
 end
 
+--- The same, whose writes can be stopped until they go out: they may wait for others, for who we
+--- are, or because the server wants to be left alone.
+---@param halted fun(): string?  why nothing more may be changed
+---@return kubernetes.Transport
+function Transport:stoppable(halted)
+  return setmetatable({ cluster = self.cluster, credentials = self.credentials, gate = self.gate,
+    halted = halted }, Transport)
+end
+
 ---@class kubernetes.Request
 ---@field query? table           of http.form()
 ---@field body? string|table     a table is sent as JSON
@@ -183,6 +192,7 @@ function Transport:send(method, path, o)
     local request, failure = self:prepare(method, path, o)
     if not request then return nil, failure end
     request.retries, request.again = RETRIES, reads and again_read or again_write
+    if not reads and not (o.query and o.query.dryRun) then request.halted = self.halted end
     response, message, code = self.gate:run(http.request, request)
     if not response then return nil, transport.no_answer(message, code) end
     if response.status ~= 401 or attempt == 2 then break end

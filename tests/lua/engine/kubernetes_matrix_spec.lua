@@ -3,6 +3,7 @@
 --- playbook's trigger to the end of its plan, against the stateful fake.
 local acting = require 'lua.actions.kubernetes.support'
 local approvals = require 'engine.approvals'
+local async = require 'async'
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local execute = require 'engine.execute'
@@ -238,22 +239,100 @@ describe('an action on Kubernetes', function()
 
   it('has been tried in every cell', function() assert.equal(3 * 4 * 7, n) end)
 
-  it('sends nothing more once the kill switch is on, while it waits for a budget', function()
-    local w = world('restart', 'auto')
-    w.fake:put(w.action.budget[1])
+  --- How often its write has arrived that is no rehearsal.
+  local function sent(w)
+    local n = 0
+    for _, r in ipairs(w.fake:asked(w.action.write[2], w.action.write[3])) do
+      n = n + ((r.query .. r.body):find('dryRun', 1, true) and 0 or 1)
+    end
+    return n
+  end
+
+  local function throw_kill_switch(w)
+    assert(file.write(guardrails.kill_file(w.engine.config), 'alice\n'))
+  end
+
+  --- Does something as soon as the first write has arrived.
+  local function after_arrival(w, f)
+    async.spawn(function()
+      while sent(w) == 0 do async.turn() end
+      f(w)
+    end)
+  end
+
+  --- Carries out the action's plan, and says what has come of it.
+  local function come_to(action, planned)
+    local w = world(action, 'auto')
     local p = acting.patiently(function()
-      return carry_out(w, { planned = function()
-        before_write(w, function()
-          assert(file.write(guardrails.kill_file(w.engine.config), 'alice\n'))
-        end)
-      end })
+      return carry_out(w, { planned = function() planned(w) end })
     end, 300)
+    return w, p
+  end
+
+  it('sends nothing more once the kill switch is on, while it waits for a budget', function()
+    local w, p = come_to('restart', function(w)
+      w.fake:put(w.action.budget[1])
+      after_arrival(w, throw_kill_switch)
+    end)
     assert.equal('failed', p.state)
     assert.matches('stopped: the kill switch is on', p.reason, 1, true)
-    local sent = 0
-    for _, r in ipairs(w.fake:asked('POST', '/eviction')) do
-      sent = sent + (r.body:find('"dryRun"', 1, true) and 0 or 1)
+    assert.equal(1, sent(w))
+  end)
+
+  it('sends nothing more once it is on, while the server wants to be left alone', function()
+    for _, action in ipairs { 'restart', 'scale', 'rollback' } do
+      local w, p = come_to(action, function(w)
+        before_write(w, function() fault(w, { status = 429, retry_after = 20 }) end)
+        after_arrival(w, throw_kill_switch)
+      end)
+      assert.equal('failed', p.state)
+      assert.matches('stopped: the kill switch is on', p.reason, 1, true)
+      assert.same({ 1, 0 }, { sent(w), w.action.changes(w.fake) })
+      acting.tidy()
     end
-    assert.equal(1, sent)
+  end)
+
+  it('leaves what has not gone out to the rules of after a reload', function()
+    for _, forbidden in ipairs { false, true } do
+      local w, p = come_to('scale', function(w)
+        before_write(w, function() fault(w, { status = 429, retry_after = 20 }) end)
+        after_arrival(w, function()
+          w.engine.stopping = true -- and the next generation, which is active now:
+          w.engine = setmetatable({ stopping = false }, { __index = w.engine })
+          if forbidden then
+            local g = setmetatable({ namespaces = {} }, { __index = w.engine.config.guardrails })
+            w.engine.config = setmetatable({ guardrails = g }, { __index = w.engine.config })
+          end
+        end)
+      end)
+      assert.same(forbidden and { 'failed', 0 } or { 'executed', 1 },
+        { p.state, w.action.changes(w.fake) })
+      assert.equal(forbidden and 'started lost failed' or 'started lost started applied succeeded',
+        journal(w))
+      acting.tidy()
+    end
+  end)
+
+  it('is not done on top of itself where a request arrives after all', function()
+    for _, late in ipairs { 2, 3 } do -- between being asked about and being repeated
+      local w, p = come_to('scale', function(w)
+        before_write(w, function()
+          fault(w, { drop = 'before' })
+          w.fake:fault { method = 'GET', path = '/deployments/checkout$', skip = late - 1,
+            delay = 0.1 }
+        end)
+        after_arrival(w, function()
+          local body = w.fake:asked('PUT', '/scale')
+          body = require('perigee.json').decode(body[#body].body)
+          while w.fake.faults[2].hits == 0 do async.turn() end
+          local object = w.fake:get('Deployment', 'shop', 'checkout')
+          object.spec.replicas = body.spec.replicas
+          w.fake:put(object, 'perigee')
+        end)
+      end)
+      assert.same({ 'executed', 3 },
+        { p.state, w.fake:get('Deployment', 'shop', 'checkout').spec.replicas }, p.reason)
+      acting.tidy()
+    end
   end)
 end)

@@ -135,7 +135,7 @@ function restart_pod.preview(args, context)
 end
 
 --- Sends it, and again after a while where a budget allows it only then. Whether it may go on, the
---- client asks before each (engine/halting.lua).
+--- client asks before each (kubernetes.lua, stoppable).
 local function send(k, args, uid)
   local grace = args.grace_period and math.ceil(args.grace_period)
   if args.delete then
