@@ -123,6 +123,24 @@ describe('kubernetes client:get', function()
     assert.same({ 3 }, waits)
   end)
 
+  it('asks before each time that a write goes out, where it can be stopped', function()
+    local later, why = status(429, 'TooManyRequests', 'later', { retryAfterSeconds = 0 }), nil
+    local asked_me = 0
+    with(later, function(k, asked)
+      local stoppable = k:stoppable(function()
+        asked_me = asked_me + 1
+        return asked_me > 2 and 'stop' or nil
+      end)
+      why = select(2, stoppable:evict('shop', 'a'))
+      assert.same({ 3, 2 }, { asked_me, #asked })
+      stoppable:get('pods', 'shop', 'a')
+      stoppable:evict('shop', 'a', { dry_run = true })
+      stoppable:delete('pods', 'shop', 'a', { dry_run = true })
+      assert.equal(3, asked_me)
+    end)
+    assert.same({ kind = 'halted', unsent = true, message = 'stop' }, why)
+  end)
+
   it('gives up on a server that hangs, and says that nobody is there', function()
     local server = raw.serve('', 'hang')
     local k = assert(kubernetes.client { kubeconfig = support.kubeconfig(server.url),

@@ -76,6 +76,14 @@ function gates.kill_switch(engine)
   return nil, 'the kill switch is off'
 end
 
+--- Of a plan that has not begun, dry run is no refusal but its end (engine/execute.lua).
+function gates.dry_run(engine)
+  if engine.config.guardrails.dry_run then
+    return 'guardrails.dry_run has been switched on meanwhile'
+  end
+  return nil, 'guardrails.dry_run is off'
+end
+
 function gates.freeze(engine, p)
   local g, namespaces = engine.config.guardrails, trust.namespaces_of(p)
   for _, list in ipairs { g.freeze, engine.config.calendar } do
@@ -102,10 +110,10 @@ local AT_START = { 'kill_switch', 'storm', 'freeze', 'silenced', 'trust', 'parti
   'not_allowed', 'scope', 'breaker', 'playbook_cooldown', 'playbook_limit',
   'max_actions_per_hour', 'namespace_limit', 'target_limit', 'playbook_actions',
   'target_cooldown', 'blast_radius' }
-local BETWEEN = { 'kill_switch', 'storm', 'freeze', 'silenced', 'not_allowed', 'scope',
-  'blast_radius' }
+local BETWEEN = { 'kill_switch', 'storm', 'freeze', 'silenced', 'dry_run', 'trust', 'not_allowed',
+  'scope', 'blast_radius' }
 -- What is undone was there before: neither a silence nor what else is under way makes it worse.
-local BEFORE_REVERT = { 'kill_switch', 'storm', 'freeze', 'not_allowed', 'scope' }
+local BEFORE_REVERT = { 'kill_switch', 'storm', 'freeze', 'dry_run', 'not_allowed', 'scope' }
 
 ---@return Gate.Refusal?
 ---@return Gate.Asked[]

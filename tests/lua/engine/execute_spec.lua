@@ -240,13 +240,24 @@ describe('a plan that is carried out', function()
   end)
 
   it('is stopped between two actions when a reload forbids the next', function()
-    local w = world { request 'one', request 'two' }
-    w.answers.one = function()
-      w.engine.config.guardrails.http = { { url_prefix = 'http://shop/one' } }
-      return 200
+    local reloads = {
+      ['guardrails.http does not allow'] = function(g)
+        g.http = { { url_prefix = 'http://shop/one' } }
+      end,
+      ['guardrails.dry_run has been switched on'] = function(g) g.dry_run = true end,
+      ['trust is now recommend'] = function(g) g.trust.max = 'recommend' end,
+    }
+    for words, change in pairs(reloads) do
+      local w = world { request 'one', request 'two' }
+      w.answers.one = function()
+        change(w.engine.config.guardrails)
+        return 200
+      end
+      local state, reason = w.run()
+      assert.equal('failed', state)
+      assert.matches(words, reason, 1, true)
+      assert.same({ 'one' }, w.sent)
     end
-    assert.equal('failed', (w.run()))
-    assert.same({ 'one' }, w.sent)
   end)
 
   it('that was not begun in time expires, and does nothing', function()
