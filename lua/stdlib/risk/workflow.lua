@@ -56,9 +56,13 @@ end
 function workflow.outputs(outputs)
   local lines = {}
   for i, o in ipairs(outputs) do
-    -- A mark that no value can hold by chance, or by guessing.
-    local mark = 'end-' .. hash.random(16)
-    lines[i] = ('%s<<%s\n%s\n%s\n'):format(o[1], mark, o[2], mark)
+    local name, value = o[1], o[2]
+    if value:find '[\r\n]' then -- a mark that no value can hold by chance, or by guessing
+      local mark = 'end-' .. hash.random(16)
+      lines[i] = ('%s<<%s\n%s\n%s\n'):format(name, mark, value, mark)
+    else
+      lines[i] = ('%s=%s\n'):format(name, value)
+    end
   end
   return append('GITHUB_OUTPUT', table.concat(lines))
 end

@@ -119,21 +119,28 @@ describe('perigee risk', function()
     local result = risk(r, { '--base', 'main', '--format', 'markdown' },
       { 'GITHUB_OUTPUT=' .. outputs, 'GITHUB_STEP_SUMMARY=' .. summary })
     assert.equal(0, result.status, result.err)
-    local text = assert(file.read(outputs))
-    local found = {}
-    for key, mark, value, same in text:gmatch '([%w_]+)<<(%S+)\n([^\n]*)\n(%S+)\n' do
-      assert.equal(mark, same)
-      found[key] = value
-    end
-    assert.matches('^before=1\n', text)
-    assert.same({ risk_level = 'medium', risk_score = '8',
-      recommendation = 'Enable enhanced monitoring during deployment' }, found)
+    assert.equal('before=1\nrisk_level=medium\nrisk_score=8\n'
+      .. 'recommendation=Enable enhanced monitoring during deployment\n', (file.read(outputs)))
     assert.equal(result.out .. '\n', (file.read(summary)))
     assert.matches('| 3 | ``k8s/`<!-- \\|@all?::error::x`` | added |', result.out, 1, true)
     for _, format in ipairs { 'text', 'markdown', 'json', 'codequality' } do
       local out = risk(r, { '--base', 'main', '--format', format }).out
       assert.is_nil(('\n' .. out):find('\n%s*::'), format)
     end
+  end)
+
+  it('lets no recommendation of several lines set other outputs', function()
+    local r = repository.new()
+    r:commit { ['k8s/x'] = 'x' }
+    local own = r.folder .. '/.git/own.yaml'
+    assert(file.write(own, 'recommendations:\n  low: |-\n    Wait\n    risk_level=none\n'))
+    local outputs = r.folder .. '/.git/out'
+    local result = risk(r, { '--base', 'main', '--settings', own }, { 'GITHUB_OUTPUT=' .. outputs })
+    assert.equal(0, result.status, result.err)
+    local mark, value, same = assert(file.read(outputs)):match(
+      '^risk_level=low\nrisk_score=3\nrecommendation<<(%S+)\n(.*)\n(%S+)\n$')
+    assert.equal(mark, same)
+    assert.equal('Wait\nrisk_level=none', value)
   end)
 
   it('never makes Markdown that is too long for a comment', function()
