@@ -241,11 +241,11 @@ describe('an action on Kubernetes', function()
 
   --- How often its write has arrived that is no rehearsal.
   local function sent(w)
-    local n = 0
+    local count = 0
     for _, r in ipairs(w.fake:asked(w.action.write[2], w.action.write[3])) do
-      n = n + ((r.query .. r.body):find('dryRun', 1, true) and 0 or 1)
+      count = count + ((r.query .. r.body):find('dryRun', 1, true) and 0 or 1)
     end
-    return n
+    return count
   end
 
   local function throw_kill_switch(w)
