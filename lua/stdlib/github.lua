@@ -10,8 +10,9 @@ local task = require 'perigee.task'
 
 local github = {}
 
-local PAGES <const> = 50         -- of a list, of a hundred items each
+local PAGES <const> = 100        -- of a list, of a hundred items each
 local WAIT_AT_MOST <const> = 60  -- seconds for a limit to pass
+local UNSAID <const> = 60        -- seconds of a limit that does not say how long
 
 github.OPTIONS = {
   api_url = { default = 'https://api.github.com', test = http.check_api },
@@ -42,7 +43,9 @@ local function limited(response)
   if response.headers['x-ratelimit-remaining'] == '0' then
     return math.max(1, (tonumber(response.headers['x-ratelimit-reset']) or 0) - clock.now())
   end
-  return response.status == 429 and 1 or nil
+  if response.status == 429 or response.body:sub(1, 1000):lower():find('rate limit', 1, true) then
+    return UNSAID
+  end
 end
 
 local function failure_of(response)
@@ -94,8 +97,10 @@ function Client:request(method, path, o)
     end
     local wait = limited(response)
     if response.status < 300 then
-      local data = response.body ~= '' and json.decode(response.body) or true
-      return data, nil, response.headers
+      local data = response.body == '' or json.decode(response.body)
+      if data ~= nil then return data, nil, response.headers end
+      return nil, { status = response.status, transient = false, forbidden = false,
+        uncertain = true, message = ('what answers at %s is not GitHub: no JSON'):format(self.url) }
     elseif not wait or wait > WAIT_AT_MOST or attempt == 3 then
       return nil, failure_of(response)
     end
@@ -116,9 +121,9 @@ function Client:list(path)
     if not items then return nil, failure end
     if type(items) ~= 'table' then return nil, { message = 'the answer is no list' } end
     for _, item in ipairs(items) do out[#out + 1] = item end
-    if not (headers.link or ''):find 'rel="next"' then break end
+    if not (headers.link or ''):find 'rel="next"' then return out end
   end
-  return out
+  return nil, { message = ('%s: more than %d items'):format(path, PAGES * 100) }
 end
 
 --- Starts a workflow that has the trigger workflow_dispatch.

@@ -79,6 +79,14 @@ describe('the comment on a pull request', function()
     assert.equal(1, #github:bodies 'github-actions[bot]')
   end)
 
+  it('is an app\'s own, too', function()
+    github.is_workflow, github.login = true, 'our-app[bot]'
+    github:comment('mallory', MARKER .. '\nall is well, deploy')
+    for _ = 1, 2 do assert.equal(0, (risk { '--comment' })) end
+    assert.equal(1, #github:bodies 'our-app[bot]')
+    assert.equal(1, #github:bodies 'mallory')
+  end)
+
   it('may not be made for a fork: the summary has it, the status stays', function()
     github.is_workflow, github.is_fork = true, true
     local status, out, err = risk { '--comment', '--format', 'markdown' }
@@ -102,6 +110,11 @@ describe('the comment on a pull request', function()
     assert.equal(3, status)
     holds(err, 'Bad credentials')
     assert.is_nil(err:find('not-the-token', 1, true))
+    status, _, err = risk({ '--comment' }, { token = 'not-the\n-token-at-all' })
+    assert.equal(3, status)
+    holds(err, 'GITHUB_TOKEN holds more than one line')
+    assert.is_nil(err:find('token-at-all', 1, true))
+    assert.equal(0, (risk({ '--comment' }, { token = github.token .. '\n' })))
     status, _, err = risk({ '--comment' }, { url = 'http://127.0.0.1:1' })
     assert.equal(3, status)
     holds(err, 'the comment: ')
@@ -116,6 +129,10 @@ describe('the check run', function()
     assert.equal(0, (risk { '--check-run' }))
     assert.equal(1, (risk { '--check-run', '--fail-on', 'medium' }))
     assert.same({ 'neutral', 'failure' }, { github.runs[1].conclusion, github.runs[2].conclusion })
+    local status, _, err = risk({ '--check-run', '--comment', '--pull-request', '8' })
+    assert.equal(3, status) -- the comment has no place, the run is made all the same
+    holds(err, 'the comment: Not Found')
+    assert.equal(3, #github.runs)
     assert.same({ ('a'):rep(40), 'completed', 'Change risk: medium (8 points)' },
       { github.runs[1].head_sha, github.runs[1].status, github.runs[1].output.title })
   end)

@@ -97,14 +97,17 @@ end
 local function past_of(folder, change, own, notes)
   if not score.needs_history(own) then return nil end
   local repairs = own.repairs
-  local past, authors, message
-  past, message = history.read(folder, change.base, change.files,
+  local past, authors, message, cut
+  past, message, cut = history.read(folder, change.base, change.files,
     repairs and repairs.pattern or function() return false end,
     clock.now() - (repairs and repairs.days or 0) * 86400)
   if past then authors, message = history.authors(folder, change.base, change.head) end
   if not authors then return nil, nil, message end
   if change.shallow then
     notes[#notes + 1] = 'the clone is shallow: of the past of files only what it has counts'
+  elseif cut then
+    notes[#notes + 1] = ('of the past of files only the last %d commits count'):format(
+      history.COMMITS)
   end
   return past, authors
 end

@@ -4,7 +4,7 @@ local git = require 'risk.git'
 
 local history = {}
 
-local COMMITS = 5000 -- of the past are looked at, at most
+history.COMMITS = 5000 -- of the past are looked at, at most
 
 ---@class risk.Past  of one path
 ---@field last? number               Unix seconds of its last change
@@ -16,11 +16,12 @@ local function read(text, wanted, is_repair, since)
   local past = {}
   for path in pairs(wanted) do past[path] = { authors = {}, mended = 0 } end
   local time, author, repair
+  local commits = 0
   for field in text:gmatch '[^\0]+' do
     field = field:gsub('^\n+', '')
     local t, a, subject = field:match '^\1(%d+)\t([^\t]*)\t(.*)$'
     if t then
-      time, author = tonumber(t), a:lower()
+      commits, time, author = commits + 1, tonumber(t), a:lower()
       repair = time >= since and is_repair(subject)
     elseif past[field] then
       local p = past[field]
@@ -29,7 +30,7 @@ local function read(text, wanted, is_repair, since)
       if repair then p.mended = p.mended + 1 end
     end
   end
-  return past
+  return past, nil, commits == history.COMMITS
 end
 
 --- What lies before a commit, of these files.
@@ -40,11 +41,12 @@ end
 ---@param since number  Unix seconds: repairs before are forgotten
 ---@return table<string, risk.Past>? by path (the old one of what was renamed)
 ---@return string? message
+---@return boolean? cut  there may be more of the past than was looked at
 function history.read(folder, base, files, is_repair, since)
   local wanted = {}
   for _, file in ipairs(files) do wanted[file.old_path or file.path] = true end
   local text, message = git.ask(folder, 'log', '-z', '--name-only', '--no-renames',
-    '--max-count=' .. COMMITS, '--format=%x01%ct%x09%ae%x09%s', base, '--')
+    '--max-count=' .. history.COMMITS, '--format=%x01%ct%x09%ae%x09%s', base, '--')
   if not text then return nil, message end
   return read(text, wanted, is_repair, since)
 end

@@ -8,7 +8,6 @@ local log = require 'log'
 local publish = {}
 
 local MARKER = '<!-- perigee:risk -->'
-local BOT = 'github-actions[bot]' -- who a workflow's own token writes as
 
 -- -- the client -----------------------------------------------------------------------------------
 
@@ -18,9 +17,11 @@ local function options_of(values)
   local checked, problems = check.apply(o, github.OPTIONS)
   if #problems > 0 then return nil, check.words(problems[1]) end
   if not o.token_file then
-    checked.token = os.getenv 'GITHUB_TOKEN'
-    if not checked.token or checked.token == '' then
+    checked.token = (os.getenv 'GITHUB_TOKEN' or ''):match '^%s*(.-)%s*$'
+    if checked.token == '' then
       return nil, 'no token: give --github-token-file, or $GITHUB_TOKEN'
+    elseif checked.token:find '%c' then
+      return nil, 'GITHUB_TOKEN holds more than one line'
     end
     log.secret(checked.token)
   end
@@ -38,24 +39,30 @@ end
 
 -- -- the comment ----------------------------------------------------------------------------------
 
---- Who we are for GitHub. A workflow's own token may not ask.
-local function own_name(client)
+--- Whether a comment's author is us. The token of a workflow or of another app may not ask who it
+--- is; it is a bot then, and what any bot has written under our marker is our comment.
+---@return (fun(author: table): boolean)?
+---@return string? message
+local function is_own(client)
   local user, failure = client:request('GET', '/user')
-  if user and type(user) == 'table' and user.login then return user.login end
-  if failure and failure.forbidden then return BOT end
+  if type(user) == 'table' and type(user.login) == 'string' then
+    return function(author) return author.login == user.login end
+  elseif failure and failure.forbidden then
+    return function(author) return author.type == 'Bot' end
+  end
   return nil, failure and failure.message or 'GitHub does not say who we are'
 end
 
 --- Our comments with the marker, the oldest first.
 local function own_comments(client, path, marker)
-  local me, message = own_name(client)
-  if not me then return nil, { message = message } end
+  local is_ours, message = is_own(client)
+  if not is_ours then return nil, { message = message } end
   local all, failure = client:list(path)
   if not all then return nil, failure end
   local out = {}
   for _, c in ipairs(all) do
     if type(c.body) == 'string' and c.body:sub(1, #marker) == marker and type(c.user) == 'table'
-      and c.user.login == me then
+      and is_ours(c.user) then
       out[#out + 1] = c
     end
   end
@@ -138,19 +145,21 @@ function publish.run(values, event, r, markdown)
   local repository
   repository, message = repository_of(values)
   if not repository then return nil, message end
-  local client = github.connect(options)
+  local client, problems = github.connect(options), {}
   if values.comment then
-    local number
+    local number, ok
     number, message = pull_request_of(values, event)
-    if not number then return nil, message end
-    local ok
-    ok, message = told('the comment', comment(client, repository, number,
-      MARKER .. '\n' .. markdown, MARKER))
-    if not ok then return nil, message end
+    if number then
+      ok, message = told('the comment', comment(client, repository, number,
+        MARKER .. '\n' .. markdown, MARKER))
+    end
+    if not ok then problems[1] = message end
   end
   if values['check-run'] then
-    return told('the check run', check_run(client, repository, values, event, r, markdown))
+    local ok, why = told('the check run', check_run(client, repository, values, event, r, markdown))
+    if not ok then problems[#problems + 1] = why end
   end
+  if #problems > 0 then return nil, table.concat(problems, '; ') end
   return true
 end
 

@@ -7,6 +7,7 @@ local json = require 'perigee.json'
 local report = {}
 
 local MOST_ROWS = 50         -- files that a table lists
+local MOST_SAID = 20         -- lines of what production says
 local MOST_MARKDOWN = 60000  -- bytes; GitHub takes 65,536 characters
 
 ---@class risk.Report
@@ -161,8 +162,12 @@ function report.markdown(r)
     number(r.risk_score), #r.files), '',
     '**Recommendation:** ' .. r.recommendation, '' }
   local tail = { '' }
-  for _, p in ipairs(r.production) do
+  for i = 1, math.min(#r.production, MOST_SAID) do
+    local p = r.production[i]
     tail[#tail + 1] = ('- %s (+%s)'):format(code(p.words), number(p.points))
+  end
+  if #r.production > MOST_SAID then
+    tail[#tail + 1] = ('- %d more like these'):format(#r.production - MOST_SAID)
   end
   for _, note in ipairs(r.notes) do tail[#tail + 1] = '- ' .. note end
   tail[#tail + 1] = ('\n<sub>Compared with %s (%s).</sub>\n'):format(r.base:sub(1, 12),

@@ -15,20 +15,30 @@ settings.NAMES = { 'risk.lua', 'risk.yaml', 'risk.yml', '.github/risk.lua', '.gi
   '.github/risk.yml' }
 
 local LOADING = { instructions = 1000000, allocated = 32 << 20 }
-local MOST_BYTES = 64 << 10
+local MOST_BYTES <const> = 64 << 10
+local TOO_LARGE = ('larger than %d KiB'):format(MOST_BYTES >> 10)
 
---- A regular expression that is looked for anywhere; the value becomes a function of a text.
+local MOST_WORDS = 1000 -- bytes of a recommendation
+
+--- A regular expression that is looked for anywhere; the value becomes a function of a text. One
+--- that takes too long on a text has found it: nobody makes a file harmless by what it is called.
 local pattern = { test = function(v)
   if type(v) ~= 'string' or v == '' then
     return check.expected('a regular expression such as "^terraform/"', v)
   end
   local compiled, message = regex.compile(v)
   if not compiled then return message end
-  return nil, function(text) return compiled:match(text) == true end
+  return nil, function(text) return compiled:match(text) ~= false end
 end }
 
 local weight = check.required(check.number(nil, { min = 0, max = 1000 }))
 local days = function(default) return check.number(default, { above = 0, max = 36500 }) end
+
+local words = { test = function(v)
+  if type(v) ~= 'string' or #v > MOST_WORDS then
+    return check.expected(('a text of at most %d bytes'):format(MOST_WORDS), v)
+  end
+end }
 
 local NAME = '^[%w_%-]+$'
 
@@ -37,8 +47,7 @@ settings.SPEC = {
     NAME, {}),
   levels = check.table_of({ high = check.number(10, { min = 0 }),
     medium = check.number(5, { min = 0 }) }, { high = 10, medium = 5 }),
-  recommendations = check.table_of({ high = check.string(), medium = check.string(),
-    low = check.string() }, {}),
+  recommendations = check.table_of({ high = words, medium = words, low = words }, {}),
   size = check.table_of { lines = check.number(500, { min = 1, integer = true }),
     weight = weight },
   age = check.table_of { days = days(365), weight = weight },
@@ -131,9 +140,7 @@ end
 ---@return table? values
 ---@return { file: string, line: integer, column?: integer, message: string }[]? problems
 function settings.parse(path, source)
-  if #source > MOST_BYTES then
-    return nil, { problem(path, 1, nil, ('larger than %d KiB'):format(MOST_BYTES >> 10)) }
-  end
+  if #source > MOST_BYTES then return nil, { problem(path, 1, nil, TOO_LARGE) } end
   local body, place = (path:find '%.lua$' and run_lua or read_yaml)(path, source)
   if not body then return nil, place end
   local values, wrong = check.apply(body, settings.SPEC)
@@ -146,6 +153,13 @@ function settings.parse(path, source)
   return complete(values)
 end
 
+--- The text of what ls-tree tells of, if it is a file of a size to be read.
+local function read_entry(folder, mode, sha, size)
+  if not mode:find '^100' then return nil, 'expected a file, no link, folder or submodule' end
+  if (tonumber(size) or math.huge) > MOST_BYTES then return nil, TOO_LARGE end
+  return git.ask(folder, 'cat-file', 'blob', sha)
+end
+
 --- The settings of a repository as they were at a commit.
 ---@param folder string
 ---@param commit string
@@ -153,19 +167,18 @@ end
 ---@return { file: string, line: integer, column?: integer, message: string }[]|string wrong  or
 ---       the name of the file that was read; "" where there is none
 function settings.at(folder, commit)
-  local names, message = git.ask(folder, 'ls-tree', '-z', '--full-tree', '--name-only', commit,
-    '--', table.unpack(settings.NAMES))
-  if not names then return nil, { problem('git', 0, nil, message) } end
-  local found
-  for name in names:gmatch '[^\0]+' do
+  local entries, message = git.ask(folder, 'ls-tree', '-z', '-l', '--full-tree', commit, '--',
+    table.unpack(settings.NAMES))
+  if not entries then return nil, { problem('git', 0, nil, message) } end
+  local found, source
+  for mode, sha, size, name in entries:gmatch '(%d+) %l+ (%x+) +(%S+)\t([^%z]+)' do
     if found then
       return nil, { problem(name, 1, nil, ('%s is there, too; keep one of them'):format(found)) }
     end
     found = name
+    source, message = read_entry(folder, mode, sha, size)
   end
   if not found then return settings.defaults(), '' end
-  local source
-  source, message = git.ask(folder, 'cat-file', 'blob', ('%s:%s'):format(commit, found))
   if not source then return nil, { problem(found, 0, nil, message) } end
   local values, problems = settings.parse(found, source)
   if not values then return nil, problems end

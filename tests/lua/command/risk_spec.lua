@@ -1,6 +1,9 @@
+local changes = require 'risk.changes'
 local file = require 'perigee.file'
 local json = require 'json'
 local repository = require 'lua.risk.repository'
+local score = require 'risk.score'
+local settings = require 'risk.settings'
 local support = require 'lua.command.support'
 
 --- Runs `perigee risk` in a repository; env as "A=b" texts.
@@ -151,6 +154,23 @@ describe('perigee risk', function()
     local out = risk(r, { '--base', 'main', '--format', 'markdown' }).out
     assert.is_true(#out < 65536)
     assert.matches('10 more files', out, 1, true)
+  end)
+
+  it('scores changes at random as the pipeline of old does', function()
+    math.randomseed(20261128)
+    local words = { 'k8s', 'helm', 'terraform', 'schema', 'migration', 'src', 'K8S', 'a b', 'x' }
+    local r = repository.new()
+    for _ = 1, 40 do
+      r:git('checkout', '-q', '-B', 'feature', 'main')
+      local files = {}
+      for i = 1, math.random(0, 6) do
+        files[('%s/%s%d'):format(words[math.random(#words)],
+          words[math.random(#words)], i)] = 'x'
+      end
+      if next(files) then r:commit(files) end
+      local change = assert(changes.read(r.folder, 'main', 'HEAD'))
+      assert.equal(score_of_old(r), score.files(change, settings.defaults()).points)
+    end
   end)
 
   it('is code quality for GitLab', function()

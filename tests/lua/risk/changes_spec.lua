@@ -69,6 +69,43 @@ describe('the files of a change', function()
   end)
 end)
 
+describe('a clone', function()
+  after_each(repository.tidy)
+
+  it('is understood whatever its configuration and the folder in it', function()
+    local r = repository.new { ['sub/x'] = 'x\n' }
+    for key, value in pairs { ['diff.relative'] = 'true', ['color.ui'] = 'always',
+      ['diff.renames'] = 'false', ['diff.noprefix'] = 'true', ['log.showSignature'] = 'true' } do
+      r:git('config', key, value)
+    end
+    r:commit { new = 'x\n' }
+    assert.same({ 'added new +1-0' }, told(assert(changes.read(r.folder .. '/sub', 'main',
+      'HEAD'))))
+  end)
+
+  it('may be bare, a worktree, detached, and have merges of many and submodules', function()
+    local r = repository.new()
+    local sha = r:git('rev-parse', 'HEAD'):match '%x+'
+    for i = 1, 3 do
+      r:git('checkout', '-q', '-b', 'b' .. i, 'main')
+      r:commit { ['f' .. i] = 'x\n' }
+    end
+    r:git('checkout', '-q', 'feature')
+    r:git('merge', '-q', '-m', 'of three', 'b1', 'b2', 'b3')
+    r:git('update-index', '--add', '--cacheinfo', '160000,' .. sha .. ',sub')
+    r:git('commit', '-q', '-m', 'a submodule')
+    r:git('checkout', '-q', '--detach')
+    local expected = { 'added f1 +1-0', 'added f2 +1-0', 'added f3 +1-0', 'added sub +1-0' }
+    r:git('worktree', 'add', '-q', r.folder .. '/.git/tree', 'main')
+    local bare = r:clone '--bare'
+    for folder, base in pairs { [r.folder] = 'main', [r.folder .. '/.git/tree'] = 'main',
+      [bare.folder] = 'main' } do
+      assert.same(expected, told(assert(changes.read(folder, base, 'feature'))))
+    end
+    assert.same(expected, told(assert(changes.read(r.folder, 'main', 'HEAD'))))
+  end)
+end)
+
 describe('a change that cannot be told', function()
   after_each(repository.tidy)
 
@@ -101,12 +138,22 @@ describe('a change that cannot be told', function()
       'HEAD'))))
   end)
 
+  it('says that a clone is partial, on one line', function()
+    local r = repository.new { old = ('a\n'):rep(9) }
+    r:git('config', 'uploadpack.allowFilter', 'true')
+    r:commit { old = false, new = ('a\n'):rep(9) .. 'b\n' }
+    local clone = r:clone('--filter=blob:none', '--no-checkout')
+    local words = refused(clone.folder, 'origin/main', 'origin/feature')
+    assert.matches('^this clone is partial and lacks [^\n]*without %-%-filter', words)
+  end)
+
   it('has no commit in common with its base, or is no repository', function()
     local r = repository.new()
     r:git('checkout', '-q', '--orphan', 'stranger')
     r:commit { alone = 'x\n' }
     assert.equal('HEAD and main have no commit in common', refused(r.folder, 'main'))
     assert.matches('not a git repository', refused('/', 'main'))
+    assert.equal('there is no folder /none', refused('/none', 'main'))
   end)
 
   it('runs nothing of what lies in the repository', function()

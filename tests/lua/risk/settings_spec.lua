@@ -92,6 +92,36 @@ describe('the settings of change risk', function()
     assert.same({ 5, '' }, { s.categories.database.weight, from })
   end)
 
+  it('are a file of a size to be read, whatever the commit has in its place', function()
+    local r = repository.new { ['risk.yaml'] = ('# x\n'):rep(20000) }
+    local function wrong()
+      local s, problems = settings.at(r.folder, 'HEAD')
+      assert.is_nil(s)
+      return ('%s: %s'):format(problems[1].file, problems[1].message)
+    end
+    assert.equal('risk.yaml: larger than 64 KiB', wrong())
+    local no_file = 'risk.yaml: expected a file, no link, folder or submodule'
+    r:commit { ['risk.yaml'] = false, ['risk.yaml/x'] = 'x' }
+    assert.equal(no_file, wrong())
+    r:commit { ['risk.yaml/x'] = false }
+    os.remove(r.folder .. '/risk.yaml')
+    assert(os.execute(("ln -s /etc/passwd '%s/risk.yaml'"):format(r.folder)))
+    r:commit {}
+    assert.equal(no_file, wrong())
+  end)
+
+  it('have words that a comment has room for', function()
+    assert.matches('recommendations.high: expected a text of at most 1000 bytes',
+      problems('risk.yaml', 'recommendations: { high: ' .. ('x'):rep(1001) .. ' }'), 1, true)
+  end)
+
+  it('count a pattern as found that takes too long on a path', function()
+    local s = assert(settings.parse('risk.yaml',
+      'categories: { slow: { pattern: "^(a+)+(b+)+(a|aa|b)+$", weight: 1 } }'))
+    assert.is_true(s.categories.slow.pattern(('a'):rep(120) .. ('b'):rep(100) .. '!'))
+    assert.is_false(s.categories.slow.pattern 'x')
+  end)
+
   it('lie in one place', function()
     local r = repository.new { ['risk.lua'] = LUA, ['.github/risk.yaml'] = YAML }
     local s, wrong = settings.at(r.folder, 'HEAD')
