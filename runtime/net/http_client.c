@@ -324,8 +324,7 @@ static int set_tls(CURL *easy, const struct http_tls *tls)
 {
     if (tls->ca_file != NULL) curl_easy_setopt(easy, CURLOPT_CAINFO, tls->ca_file);
     /* The authorities that are named are all that are believed: not the system's beside them. */
-    if (tls->ca_file != NULL || tls->ca_data != NULL)
-        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    if (tls->ca_file != NULL || tls->ca_data != NULL) curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
     if (tls->cert_file != NULL) curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->cert_file);
     if (tls->key_file != NULL) curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->key_file);
     if (tls->insecure_skip_verify) {

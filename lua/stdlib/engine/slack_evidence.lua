@@ -8,6 +8,8 @@ local json = require 'perigee.json'
 local label_key = require('prometheus').label_key
 local link = require 'rules.link'
 local plot = require 'plot'
+local story = require 'engine.story'
+local units = require 'units'
 
 local slack_evidence = {}
 
@@ -15,7 +17,22 @@ local MOST, QUERIES = 9, 3   -- signals told of; queries for their lines
 local HOUR, STEP, BLOCKS = 3600, 60, 30
 local PATIENCE = 5           -- seconds: a decision does not wait for a picture
 
---- The anomalies of an incident, or the series that a metric trigger fired for.
+--- What else made the playbook act: an alert, an event, a forecast, the hour.
+local function trigger_of(engine, p)
+  local told = story.of(engine.store, p.id).trigger
+  local event = told and told.data
+  if not event then return {} end
+  local words = { event.summary }
+  if event.value then words[#words + 1] = 'value ' .. (type(event.value) == 'number'
+    and units.number_text(event.value) or event.value) end
+  if event.since then words[#words + 1] = 'since ' .. event.since end
+  if event.source then words[#words + 1] = 'told by ' .. event.source end
+  return { { signal = event.name or event.trigger or p.playbook, labels = event.labels,
+    value = event.value, reason = table.concat(words, ', ') } }
+end
+
+--- The anomalies of an incident, or the series that a metric trigger fired for, or what else the
+--- trigger is.
 local function anomalies_of(engine, p)
   local incident = p.incident_id and incidents.get(engine.store, p.incident_id)
   if incident then return incident.anomalies end
@@ -27,7 +44,7 @@ local function anomalies_of(engine, p)
         reason = series.reason } }
     end
   end
-  return {}
+  return trigger_of(engine, p)
 end
 
 local function query_of(engine, p, signal)

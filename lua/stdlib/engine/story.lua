@@ -1,11 +1,15 @@
 --- What was asked and decided about a plan, at each point of its life: kept beside it, so that
 --- `perigee why` can tell later what was known then.
 local clock = require 'perigee.clock'
+local excerpt = require 'excerpt'
 local json = require 'perigee.json'
 
 local story = {}
 
-local MOST_ANOMALIES, MOST_LABELS = 10, 30
+local MOST_ANOMALIES, MOST_LABELS, MOST_WORDS = 10, 30, 500
+
+-- Annotations in which people are told what is the matter; the first that is there counts.
+local WORDS = { 'summary', 'message', 'description' }
 
 local function some_labels(labels)
   local out, n = {}, 0
@@ -23,6 +27,12 @@ function story.trigger(event)
   for name, value in pairs(event) do
     local is_number = type(value) == 'number' and value == value and math.abs(value) < math.huge
     if type(value) == 'string' or is_number then out[name] = value end
+  end
+  for _, name in ipairs(WORDS) do
+    local words = (event.annotations or {})[name]
+    if not out.summary and type(words) == 'string' and words ~= '' then
+      out.summary = excerpt.head(words, MOST_WORDS)
+    end
   end
   local incident = event.incident
   if not incident then return out end

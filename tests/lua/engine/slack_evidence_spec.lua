@@ -3,6 +3,7 @@ local clock = require 'perigee.clock'
 local json = require 'perigee.json'
 local slack_evidence = require 'engine.slack_evidence'
 local slack_outbox = require 'engine.slack_outbox'
+local story = require 'engine.story'
 local slack_support = require 'lua.engine.slack_support'
 local support = require 'lua.engine.support'
 
@@ -82,6 +83,25 @@ describe('the evidence for a plan', function()
     assert.same({ 1, 'measured', 4, '4 is there' },
       { #seen, seen[1].signal, seen[1].value, seen[1].reason })
     assert.matches('█$', seen[1].sparkline)
+  end)
+
+  it('is the alert that was the trigger, or whatever else it was', function()
+    local engine = slack_support.engine { rules = RULES }
+    local function told(event)
+      local p = slack_support.plan(engine, { playbook = 'measured', target = 'x',
+        story = { trigger = story.trigger(event) } })
+      p.incident_id = nil
+      return slack_evidence.of(engine, p)[1]
+    end
+    local seen = told { trigger = 'alert', name = 'HighErrorRate', labels = { app = 'x' },
+      annotations = { description = 'more words', summary = '5 % <!channel>' },
+      since = '2026-01-01T00:00:00.000Z', source = 'alertmanager' }
+    assert.same({ 'HighErrorRate', 'x', '5 % <!channel>, since 2026-01-01T00:00:00.000Z, '
+      .. 'told by alertmanager' }, { seen.signal, seen.labels.app, seen.reason })
+    seen = told { trigger = 'every', labels = {}, time = 7 }
+    assert.same({ 'every', '' }, { seen.signal, seen.reason })
+    assert.equal('value 0.5', told { trigger = 'forecast', labels = {}, value = 0.5 }.reason)
+    slack_support.settle(engine, 1)
   end)
 
   it('is none where nothing is known, and looked up once', function()

@@ -15,10 +15,11 @@ describe('the story of a plan', function()
       labels['label_' .. i] = ('x'):rep(100)
     end
     local kept = story.trigger { trigger = 'incident', time = 7, value = 0 / 0, labels = labels,
-      annotations = { summary = 'no part of it' }, incident = { id = 'inc-1', name = 'odd',
-        anomaly_count = 1000, anomalies = anomalies } }
+      annotations = { runbook = 'no part of it', summary = ('€'):rep(500) },
+      incident = { id = 'inc-1', name = 'odd', anomaly_count = 1000, anomalies = anomalies } }
     assert.same({ 'incident', 7, nil, nil }, { kept.trigger, kept.time, kept.value,
       kept.annotations })
+    assert.equal(('€'):rep(166), kept.summary)
     assert.same({ 'inc-1', 'odd', 1000, 10 }, { kept.incident.id, kept.incident.name,
       kept.incident.anomaly_count, #kept.incident.anomalies })
     assert.is_true(#json.encode(kept) < 8192)
