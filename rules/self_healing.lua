@@ -1,8 +1,8 @@
 -- Three remediations of Kubernetes, ready to adapt: restart a pod, add replicas, go back a
--- revision. rules/remediations.yaml says the same in YAML. Nothing of this runs before
--- guardrails.dry_run is off and guardrails.namespaces names the namespaces; begin with trust =
--- "recommend" and read for a week what they would have done. docs/kubernetes.md tells what
--- each checks, and what it undoes.
+-- revision. rules/remediations.yaml says the same in YAML, by the same names: take one of the
+-- two files. Nothing of this runs before guardrails.dry_run is off and guardrails.namespaces
+-- names the namespaces; begin with trust = "recommend" and read for a week what they would have
+-- done. docs/kubernetes.md tells what each checks, and what it undoes.
 
 -- A container that is about to be killed for its memory: its working set, which is what the
 -- kernel goes by, against its limit; a limit of 0 means none. The pod is evicted, so that a

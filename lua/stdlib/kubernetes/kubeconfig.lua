@@ -227,9 +227,12 @@ local function user_of(entry, allow_exec)
     exec = exec_of(source, node, allow_exec) }
 end
 
---- The entry that a context names.
+local NOBODY = { node = {}, source = { places = {} } }
+
+--- The entry that a context names. It need not name a user: then we are nobody in particular.
 local function named(merged, context, kind, entries)
   local name = field(context.source, context.node, kind, 'string')
+  if kind == 'user' and (context.node.user == nil or name == '') then return NOBODY end
   if context.node[kind] == nil then
     return blame(context.source, context.node, nil, ('the context names no %s'):format(kind))
   end

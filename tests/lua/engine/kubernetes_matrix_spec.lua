@@ -223,7 +223,7 @@ end
 describe('an action on Kubernetes', function()
   after_each(acting.tidy)
 
-  local n = 0
+  local cells = 0
   for _, action in ipairs { 'restart', 'scale', 'rollback' } do
     for _, trust in ipairs { 'auto', 'human_approve', 'recommend', 'manual_only' } do
       it(('(%s) at trust %s comes to what it should, whatever happens'):format(action, trust),
@@ -231,13 +231,13 @@ describe('an action on Kubernetes', function()
           for i in ipairs(CONDITIONS) do
             check_cell(action, i, trust)
             acting.tidy()
-            n = n + 1
+            cells = cells + 1
           end
         end)
     end
   end
 
-  it('has been tried in every cell', function() assert.equal(3 * 4 * 7, n) end)
+  it('has been tried in every cell', function() assert.equal(3 * 4 * 7, cells) end)
 
   --- How often its write has arrived that is no rehearsal.
   local function sent(w)

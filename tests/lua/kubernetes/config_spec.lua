@@ -74,6 +74,15 @@ describe('a kubeconfig', function()
       timeout = 10, user = { cert_data = '-----BEGIN-', key_file = folder .. '/pki/ca' } }, made)
   end)
 
+  it('need not say who we are', function()
+    for _, context in ipairs { '{cluster: k}', '{cluster: k, user: ""}' } do
+      local made = load { kubeconfig = write('config', ('contexts: [{name: c, context: %s}]'):format(
+        context), 'current-context: c', CLUSTER, 'users: []') }
+      assert.same({ server = 'https://10.0.0.1:6443', context = 'c', timeout = 10, user = {} },
+        made)
+    end
+  end)
+
   it('is told of by line and column where it is wrong', function()
     assert.same({ 'config:1:1: expected a kubeconfig, not "hello"' }, wrong 'hello')
     assert.matches('^config:2:%d+: ', wrong('a: [')[1])
