@@ -12,6 +12,7 @@ local ALL = {
   'reload',
   'runaway',
   'queries',
+  'webhook',
   'forest',
   'boost',
   'trees',
