@@ -10,9 +10,9 @@ local RATE <const> = 1000
 local SECONDS <const> = os.getenv 'BENCH_SHORT' and 5 or 30
 local TOKEN <const> = 'a-token-of-the-benchmark'
 
-local folder <const>, folder_scope <close> = lib.folder()
+local folder <const>, _ <close> = lib.folder()
 lib.write(folder .. '/token', TOKEN .. '\n')
-local p, scope <close> = lib.perigee { folder = folder, rules = {}, source = 'http://127.0.0.1:1',
+local p, _ <close> = lib.perigee { folder = folder, rules = {}, source = 'http://127.0.0.1:1',
   config = 'auth: { tokens: [ { name: otto, role: alert_sender, token_file: token } ] }\n' }
 
 local function body(i)
