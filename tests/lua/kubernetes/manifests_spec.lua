@@ -209,7 +209,7 @@ describe('the manifests of Perigee', function()
 
   it('are what the API describes, with an account that has no right of its own', function()
     fake = fakes.start()
-    for _, name in ipairs { 'perigee', 'sidecar' } do
+    for _, name in ipairs { 'deployment', 'sidecar' } do
       for _, object in ipairs(manifest(name)) do
         fake:put(object)
         if object.kind == 'Deployment' then
@@ -229,7 +229,7 @@ describe('the manifests of Perigee', function()
   end)
 
   it('hold a configuration and rules without a mistake', function()
-    for _, name in ipairs { 'perigee', 'sidecar' } do
+    for _, name in ipairs { 'deployment', 'sidecar' } do
       local folder, rules = support.folder(), {}
       assert(file.make_folder(folder .. '/rules'))
       assert(file.make_folder(folder .. '/tokens'))
