@@ -105,7 +105,8 @@ local function action(cordon)
     local now = is_cordoned(node)
     local words = ('%s is %s'):format(target.text(t), WORDS[now])
     if node.metadata.uid ~= context.before.uid then
-      return { result = 'unknown', message = ('%s was made anew'):format(target.text(t)) }
+      return { result = 'unknown', for_good = true,
+        message = ('%s was deleted and made anew'):format(target.text(t)) }
     end
     return { result = now == cordon and 'succeeded' or 'not_done', message = words }
   end

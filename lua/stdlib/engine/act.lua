@@ -159,7 +159,7 @@ function act.find_out(engine, p, position, row)
     outcome = { result = 'failed', message = ('tried %d times: %s'):format(attempt,
       outcome.message) }
   elseif outcome.result == 'unknown' then
-    if age < FIND_OUT then
+    if age < FIND_OUT and not outcome.for_good then
       return again(engine, p, position, { message = kept.message, waits_for = outcome.message,
         attempt = attempt }, ASK_AGAIN)
     end

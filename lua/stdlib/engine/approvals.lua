@@ -1,6 +1,7 @@
 --- The state machine of approvals: pending, then approved, rejected, expired or superseded, once.
 --- A vote is one person's, about exactly what was shown, in time, while its target is as it was
 --- shown.
+local async = require 'async'
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
 local log = require 'log'
@@ -13,6 +14,8 @@ local slack_outbox = require 'engine.slack_outbox'
 local trust = require 'engine.trust'
 
 local approvals = {}
+
+local LOOK = 10 -- seconds that who decides waits for a look at the targets
 
 ---@class approvals.Refusal
 ---@field status 403|404|409|410
@@ -56,7 +59,7 @@ local function counts(engine, p, decision, by)
     return refuse(409, 'the digest is not that of the plan: what was shown is not what would run')
   end
   local person = quorum.person(engine.config, by.who)
-  local why = decision == 'approved' and quorum.excludes(engine, p, person)
+  local why = decision == 'approved' and quorum.excludes(engine, p.id, person)
   if why then return refuse(403, why) end
   local before = engine.store:row([[select who from decisions where plan_id = ? and person = ?
     and decision = ?]], p.id, person, decision)
@@ -119,7 +122,7 @@ function approvals.decide(engine, id, decision, by)
   local store = engine.store
   local p, refusal = store:transaction(function() return look(engine, id, decision, by) end)
   if not p then return nil, refusal end
-  local drifted = decision == 'approved' and previews.drift(engine, p)
+  local drifted = decision == 'approved' and async.timeout(LOOK, previews.drift, engine, p)
   return store:transaction(function()
     local again, why = look(engine, id, decision, by)
     if not again then return nil, why end

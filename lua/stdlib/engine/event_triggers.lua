@@ -43,7 +43,9 @@ local function read(object)
   local count = fields(object.series).count or object.count or 1
   local labels = { kind = about.kind, name = text(about.name), reason = object.reason,
     namespace = text(about.namespace), type = text(object.type) }
-  labels[about.kind:lower()] = labels.name
+  -- A kind is text from outside: "Namespace" must not tell of another namespace than its own.
+  local kind = about.kind:lower()
+  labels[kind] = labels[kind] or labels.name
   return { labels = labels, count = count, at = last_time(object),
     message = text(object.message):sub(1, 1024),
     occurrence = ('event/%s/%s'):format(meta.uid, tostring(count)) }

@@ -107,6 +107,7 @@ end
 local function differs(kept, now)
   if now.refusal and not kept.refusal then return now.refusal end
   local was, is = kept.observed or {}, now.observed or {}
+  if was.uid and is.uid and was.uid ~= is.uid then return 'it was deleted and made anew' end
   for _, set in ipairs { was, is } do
     for _, name in ipairs(check.names(set)) do
       if was[name] ~= is[name] then

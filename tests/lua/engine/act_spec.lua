@@ -380,6 +380,17 @@ describe('an action whose end nobody saw', function()
     assert.same({ 3, 3, 3 }, t.done)
   end)
 
+  it('is not asked for again where no later look could tell', function()
+    local t = thing()
+    local engine, p = propose { turn(3) }
+    t.says.run = LOST
+    t.says.find_out = { result = 'unknown', for_good = true, message = 'somebody has turned it' }
+    local began = clock.now()
+    assert.equal('unknown', (run(engine, p)))
+    assert.is_true(clock.now() - began <= 2)
+    assert.equal(1, paged(engine))
+  end)
+
   it('is asked for after a crash: what happened is not repeated, the rest goes on', function()
     for answer, times in pairs { succeeded = 0, not_done = 1 } do
       local t = thing()

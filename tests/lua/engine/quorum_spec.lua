@@ -98,6 +98,34 @@ describe('a plan that several people have to approve', function()
     assert.same({ 0, 3 }, { progress(engine, p) })
   end)
 
+  it('counts no vote of who may not approve any more after a reload', function()
+    local reloads = {
+      function(c) table.remove(c.auth.tokens, 3) end,
+      function(c) c.auth.tokens[3].role = 'viewer' end,
+      function(c) c.approvals.group, c.approvals.groups = 'sre', { sre = { 'alice' } } end,
+    }
+    for _, reload in ipairs(reloads) do
+      local engine, p = world { quorum = 2 }
+      assert.equal('pending', (decide(engine, p, 'bob')))
+      quorum.tighten(engine)
+      assert.same({ 1, 2 }, { progress(engine, p) })
+      reload(engine.config)
+      quorum.tighten(engine)
+      assert.same({ 0, 2 }, { progress(engine, p) })
+      assert.equal('pending', (decide(engine, p, 'alice')))
+      assert.same({ 'plan_created', 'decision', 'vote_withdrawn', 'decision' },
+        support.kinds(engine))
+    end
+  end)
+
+  it('knows after a reload that two who have voted are one', function()
+    local engine, p = world { quorum = 2 }
+    assert.equal('pending', (decide(engine, p, 'bob')))
+    engine.config.auth.tokens[3].slack_user = 'U1'
+    quorum.tighten(engine)
+    assert.equal(409, (decide(engine, p, 'alice')))
+  end)
+
   it('takes approvals from members of its group alone, and of the operator\'s', function()
     local groups = { sre = { 'alice', 'U2' }, leads = { 'U1', 'carol' }, empty = {} }
     local engine, p = world({ quorum = 2, group = 'sre', groups = groups })
@@ -188,6 +216,17 @@ describe('a target that has changed meanwhile', function()
     local engine, p = world {}
     previews.drift = function() return nil, { message = 'no answer', transient = true } end
     assert.equal('approved', (decide(engine, p, 'alice')))
+  end)
+
+  it('does not keep anybody waiting for long', function()
+    local engine, p = world {}
+    previews.drift = function() async.sleep(3600) end
+    local task = async.spawn(decide, engine, p, 'alice')
+    for _ = 1, 11 do
+      support.turns(3)
+      clock.advance(1)
+    end
+    assert.equal('approved', task:await())
   end)
 
   it('is told of a plan only that is still open by then', function()

@@ -127,9 +127,12 @@ function autoscaler.find_out(k, namespace, b)
   end
   local min, max = bounds(hpa)
   local words = ('%s has %d to %d replicas'):format(b.autoscaler, min, max)
-  if hpa.metadata.uid ~= b.uid then return { result = 'unknown', message = words } end
-  if min == b.new_min and max == b.new_max then return { result = 'succeeded', message = words } end
-  return { result = min == b.min and max == b.max and 'not_done' or 'unknown', message = words }
+  if hpa.metadata.uid == b.uid and min == b.new_min and max == b.new_max then
+    return { result = 'succeeded', message = words }
+  elseif hpa.metadata.uid == b.uid and min == b.min and max == b.max then
+    return { result = 'not_done', message = words }
+  end
+  return { result = 'unknown', for_good = true, message = words }
 end
 
 return autoscaler

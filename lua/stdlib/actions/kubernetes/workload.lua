@@ -158,7 +158,8 @@ function workload.find_out(k, t, before, is_done)
   local what = target.text(t)
   if not object then return { result = 'unknown', message = answers.words(failure, what) } end
   if object.metadata.uid ~= before.uid then
-    return { result = 'unknown', message = ('%s was deleted and made anew'):format(what) }
+    return { result = 'unknown', for_good = true,
+      message = ('%s was deleted and made anew'):format(what) }
   end
   if is_done(object) then
     return { result = 'succeeded', message = ('%s is as it was to become'):format(what) }
@@ -166,7 +167,8 @@ function workload.find_out(k, t, before, is_done)
   if not workload.is_edited(object, before) then
     return { result = 'not_done', message = ('%s is as it was before'):format(what) }
   end
-  return { result = 'unknown', message = ('%s was edited by somebody else since'):format(what) }
+  return { result = 'unknown', for_good = true,
+    message = ('%s was edited by somebody else since'):format(what) }
 end
 
 --- The words for a change of its template that takes all its pods away at once, or nil.
