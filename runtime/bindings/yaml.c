@@ -165,10 +165,13 @@ static void push_sequence(struct build *b, const yaml_node_t *n, int depth)
     lua_Integer i = 0;
     for (yaml_node_item_t *item = n->data.sequence.items.start; item < n->data.sequence.items.top;
          item++) {
+        const yaml_mark_t *at = &yaml_document_get_node(b->document, *item)->start_mark;
         push_node(b, *item, depth + 1); /* t v */
+        /* A Lua list would end here, and what comes behind be lost without a word. */
+        if (lua_isnil(L, -1)) fail_at(L, at, "an item of a list is empty");
         lua_rawseti(L, t, ++i);
         lua_pushinteger(L, i);
-        remember(b, t, &yaml_document_get_node(b->document, *item)->start_mark);
+        remember(b, t, at);
     }
 }
 

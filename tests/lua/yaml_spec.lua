@@ -74,6 +74,12 @@ h: >
     end
   end)
 
+  it('refuses a list with an item that is empty: what is behind it would be lost', function()
+    for _, text in ipairs { '- a\n-\n- b', '- a\n- ~\n', '- a\n- null\n- b' } do
+      assert.equal('2', (problem(text):match '^(%d):%d+: an item of a list is empty$'))
+    end
+  end)
+
   it('takes what is in quotes for a text', function()
     assert.same({ '012', 'true', 'null', '', '1e3' },
       (read [=[["012", 'true', "null", '', '1e3']]=]))

@@ -34,7 +34,7 @@ end }
 local weight = check.required(check.number(nil, { min = 0, max = 1000 }))
 local days = function(default) return check.number(default, { above = 0, max = 36500 }) end
 
-local words = { test = function(v)
+local recommendation = { test = function(v)
   if type(v) ~= 'string' or #v > MOST_WORDS then
     return check.expected(('a text of at most %d bytes'):format(MOST_WORDS), v)
   end
@@ -47,7 +47,8 @@ settings.SPEC = {
     NAME, {}),
   levels = check.table_of({ high = check.number(10, { min = 0 }),
     medium = check.number(5, { min = 0 }) }, { high = 10, medium = 5 }),
-  recommendations = check.table_of({ high = words, medium = words, low = words }, {}),
+  recommendations = check.table_of({ high = recommendation,
+    medium = recommendation, low = recommendation }, {}),
   size = check.table_of { lines = check.number(500, { min = 1, integer = true }),
     weight = weight },
   age = check.table_of { days = days(365), weight = weight },

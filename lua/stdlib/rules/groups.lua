@@ -265,6 +265,7 @@ end
 function groups.read(document)
   local self = setmetatable({ document = document }, Reader)
   local tree = yaml.decode(document.text, true)
+  for _, key in ipairs(document.within) do tree = tree[key] end
   for _, name in ipairs(check.names(tree)) do
     if name ~= 'groups' then
       self:say('', { name }, check.unknown('key', name, { 'groups' }))

@@ -1,5 +1,5 @@
---- Rule files in YAML: what a file holds is told from its content, alone or as the data of a
---- Kubernetes ConfigMap. Each form has a reader; whatever one says of a place in its document is
+--- Rule files in YAML: what a file holds is told from its content, alone, as the data of a
+--- Kubernetes ConfigMap, or as the spec of a PrometheusRule. Each form has a reader; whatever one says of a place in its document is
 --- said of the place in the file.
 local groups = require 'rules.groups'
 local remediations = require 'rules.remediations'
@@ -11,11 +11,12 @@ local yaml_rules = {}
 ---@field file string
 ---@field text string       of the document: of the file, or of an entry of its ConfigMap
 ---@field entry? string     the entry's name
----@field root table        as yaml.decode() has it
+---@field within string[]   keys of the document that the rules lie under: {} or { "spec" }
+---@field root table        what lies there, as yaml.decode() has it
 ---@field every number      seconds between evaluations where the document says nothing
 ---@field at fun(path: (string|integer)[], inside?: { line: integer, column: integer }): integer,
----       integer           line and column in the file: of a key or item, or of the nearest above
----       it; with `inside` of a place in its text, where that is a block
+---       integer           line and column in the file: of a key or item, by its path from there,
+---       or of the nearest above it; with `inside` of a place in its text, where that is a block
 ---@field report fun(line: integer, column: integer, message: string, warning?: boolean)
 
 --- By the key at the top of a document: what reads it. Returns definitions as rules.schema makes
@@ -43,9 +44,12 @@ end
 
 ---@param to_file fun(line: integer, column: integer): integer, integer
 local function new_document(file, text, root, places, report, to_file, options)
-  local document = { file = file, text = text, root = root, every = options.every,
-    report = report }
+  local is_custom = type(root) == 'table' and root.kind == 'PrometheusRule'
+    and type(root.spec) == 'table'
+  local document = { file = file, text = text, every = options.every, report = report,
+    within = is_custom and { 'spec' } or {}, root = is_custom and root.spec or root }
   function document.at(path, inside)
+    path = table.move(path, 1, #path, #document.within + 1, { table.unpack(document.within) })
     local place, whole = yaml.place(root, places, path)
     local outwards = inside and whole and block(lines_of(text), place)
     if outwards then return to_file(outwards(inside.line, inside.column)) end
@@ -85,12 +89,11 @@ local function read_config_map(outer, places, options, out)
       outer.report(line, column, ('%s: %s'):format(name, inner.message))
       found = true
     end
-    local form = form_of(root)
+    local document = new_document(outer.file, data[name], root, inner, outer.report, to_file,
+      options)
+    local form = form_of(document.root)
     if form then
-      found = true
-      local document = new_document(outer.file, data[name], root, inner, outer.report, to_file,
-        options)
-      document.entry = name
+      found, document.entry = true, name
       for _, def in ipairs(yaml_rules.READERS[form](document)) do out[#out + 1] = def end
     end
   end
@@ -98,6 +101,12 @@ local function read_config_map(outer, places, options, out)
     local line, column = outer.at { 'data' }
     outer.report(line, column, ('no entry of the ConfigMap has %s'):format(forms()))
   end
+end
+
+--- What is wrong with a text that is no YAML, and what it may be instead.
+local function words(text, message)
+  if not (text:find '^%s*{{' or text:find '\n%s*{{' or text:find ': {{') then return message end
+  return message .. ' (a template, as Helm has them, is to be rendered first)'
 end
 
 --- The definitions of a file. An empty file is valid.
@@ -109,7 +118,9 @@ end
 function yaml_rules.read(file, text, report, options)
   local root, places, more = yaml.decode(text)
   if root == nil then
-    if places.message then report(places.line, places.column, places.message) end
+    if places.message then
+      report(places.line, places.column, words(text, places.message))
+    end
     return {}
   end
   if more then
@@ -117,13 +128,13 @@ function yaml_rules.read(file, text, report, options)
   end
   local document = new_document(file, text, root, places, report,
     function(line, column) return line, column end, options)
-  local out, form = {}, form_of(root)
+  local out, form = {}, form_of(document.root)
   if form then
     out = yaml_rules.READERS[form](document)
   elseif type(root) == 'table' and root.kind == 'ConfigMap' then
     read_config_map(document, places, options, out)
   elseif type(root) ~= 'table' or next(root) ~= nil then
-    report(1, 1, ('expected %s at the top, or a ConfigMap'):format(forms()))
+    report(1, 1, ('expected %s at the top, a ConfigMap, or a PrometheusRule'):format(forms()))
   end
   return out
 end

@@ -95,16 +95,17 @@ describe('the settings of change risk', function()
   it('are a file of a size to be read, whatever the commit has in its place', function()
     local r = repository.new { ['risk.yaml'] = ('# x\n'):rep(20000) }
     local function wrong()
-      local s, problems = settings.at(r.folder, 'HEAD')
+      local s, found = settings.at(r.folder, 'HEAD')
       assert.is_nil(s)
-      return ('%s: %s'):format(problems[1].file, problems[1].message)
+      return ('%s: %s'):format(found[1].file, found[1].message)
     end
     assert.equal('risk.yaml: larger than 64 KiB', wrong())
     local no_file = 'risk.yaml: expected a file, no link, folder or submodule'
-    r:commit { ['risk.yaml'] = false, ['risk.yaml/x'] = 'x' }
+    r:commit { ['risk.yaml'] = false }
+    r:commit { ['risk.yaml/x'] = 'x' }
     assert.equal(no_file, wrong())
     r:commit { ['risk.yaml/x'] = false }
-    os.remove(r.folder .. '/risk.yaml')
+    os.remove(r.folder .. '/risk.yaml') -- the folder that is left
     assert(os.execute(("ln -s /etc/passwd '%s/risk.yaml'"):format(r.folder)))
     r:commit {}
     assert.equal(no_file, wrong())

@@ -128,7 +128,8 @@ group: []
 ]])
     assert.same({ 'r.yaml:1:5: mapping values are not allowed in this context' },
       problems 'a: b: c')
-    assert.same({ 'r.yaml:1:1: expected "groups:" or "remediations:" at the top, or a ConfigMap' },
+    assert.same({ 'r.yaml:1:1: expected "groups:" or "remediations:" at the top, a ConfigMap, '
+      .. 'or a PrometheusRule' },
       problems 'group: []')
     assert.same({ 'r.yaml:1:1: groups: expected a list of groups, not a table' },
       problems 'groups: { name: a }')
@@ -194,6 +195,33 @@ data:
     assert.equal('b', set.groups[1].name)
     assert.same({ 'r.yaml:2:1: no entry of the ConfigMap has "groups:" or "remediations:"' },
       problems 'kind: ConfigMap\ndata: { a: b }\n')
+  end)
+end)
+
+describe('a PrometheusRule', function()
+  it('is read for its spec, and what is wrong with it told in its own lines', function()
+    local head = 'apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nspec:\n  groups:\n'
+    local wrong, _, set = load(head .. '  - name: g\n    rules: [{ alert: A, expr: up }]\n')
+    assert.same({}, wrong)
+    assert.same({ 'g', 5 }, { set.groups[1].name, set.groups[1].line })
+    assert.same({ 'r.yaml:8:7: group "g", rule 1 ("A"): expr: there is no bracket that this ")" '
+      .. 'closes' }, problems(head .. [[
+  - name: g
+    rules:
+    - alert: A
+      expr: )
+]]))
+    assert.same({ 'r.yaml:4:3: unknown key "group"; did you mean "groups"?' }, problems(
+      'kind: PrometheusRule\nspec:\n  groups: []\n  group: []\n'))
+    assert.matches('expected "groups:"', problems('kind: PrometheusRule\n')[1], 1, true)
+  end)
+
+  it('is no template, nor are other files', function()
+    for _, text in ipairs { 'groups:\n  - name: {{ .Release.Name }}\n    rules: []\n',
+      'groups:\n{{- if .Values.x }}\n  - name: a\n' } do
+      assert.matches('^r.yaml:%d:.*a template, as Helm has them, is to be rendered first',
+        problems(text)[1])
+    end
   end)
 end)
 
