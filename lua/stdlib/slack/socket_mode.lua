@@ -114,6 +114,7 @@ end
 --- Keeps what has arrived, with one wait for the disk, and acknowledges it. What is acknowledged is
 --- not sent again, so what could not be kept is not.
 function Socket:keep()
+  if #self.arrived == 0 then return end
   local batch, any_new = self.arrived, false
   self.arrived = {}
   local ok, problem = xpcall(self.engine.store.transaction, debug.traceback, self.engine.store,
@@ -197,12 +198,18 @@ function Line:listen(conn)
   end
 end
 
+--- Ends a connection in order: what has arrived is acknowledged first, for then nothing can be.
+local function close(owner, conn)
+  owner.guarded(owner.keep, owner)
+  conn.ws:close()
+end
+
 --- Lets go of one that another has taken the place of; what still arrives is acknowledged.
-local function retire(conn)
+local function retire(owner, conn)
   if not conn or conn.ended then return end
   async.spawn(function()
     conn.ws:ended(GRACE)
-    conn.ws:close()
+    close(owner, conn)
   end)
 end
 
@@ -318,7 +325,7 @@ function Line:step()
   if not conn then return self:failed(failure) end
   if conn.greeted then
     self.failures = 0
-    retire(self.current)
+    retire(self.owner, self.current)
     self.current = conn
   end
   self:wait(math.huge, function() return conn.ended or conn.told end)
@@ -334,7 +341,7 @@ function Line:finish()
     conn.ws:ended(0.1)
   end
   if self.owner:successor() ~= nil then conn.ws:ended(GRACE) end
-  conn.ws:close()
+  close(self.owner, conn)
   conn.ws:ended(5)
 end
 
