@@ -3,16 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* Takes away what has been read, once that is at least half of it: each byte is moved once or so.
- */
-static void compact(struct line_reader *l)
-{
-    if (l->taken * 2 < l->held.len || l->taken == 0) return;
-    l->held.len -= l->taken;
-    memmove(l->held.data, l->held.data + l->taken, l->held.len);
-    l->taken = 0;
-}
-
 int line_reader_add(struct line_reader *l, const char *bytes, size_t n)
 {
     if (l->held.failed) return -ENOMEM;
@@ -27,7 +17,7 @@ int line_reader_add(struct line_reader *l, const char *bytes, size_t n)
         whole++;
         at = eol + 1;
     }
-    compact(l);
+    text_compact(&l->held, &l->taken);
     text_add(&l->held, bytes, n);
     if (l->held.failed) return -ENOMEM;
     l->whole += whole; /* only now are they there */
@@ -49,11 +39,12 @@ bool line_reader_next(struct line_reader *l, const char **line, size_t *len)
 
 bool line_reader_rest(struct line_reader *l, const char **line, size_t *len)
 {
-    *line = l->held.data + l->taken;
     *len = line_reader_held(l);
+    if (*len == 0) return false;
+    *line = l->held.data + l->taken;
     l->taken = l->held.len;
     l->open = 0;
-    return *len > 0;
+    return true;
 }
 
 void line_reader_free(struct line_reader *l)

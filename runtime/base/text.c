@@ -55,6 +55,14 @@ void text_free(struct text *t)
     *t = (struct text){.limit = t->limit};
 }
 
+void text_compact(struct text *t, size_t *taken)
+{
+    if (*taken == 0 || *taken < t->len - *taken) return;
+    t->len -= *taken;
+    memmove(t->data, t->data + *taken, t->len + 1);
+    *taken = 0;
+}
+
 /* "d.ddde-05" becomes the next decimal of as many digits; all nines become 0, which is no answer.
  */
 static void step_up(char *decimal)

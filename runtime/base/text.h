@@ -20,6 +20,10 @@ void text_addc(struct text *t, char c);
 void text_addf(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_free(struct text *t); /* leaves an empty one */
 
+/* Of a queue whose first *taken bytes are done with: takes these away once they are half of it, so
+ * that each byte is moved about once. */
+void text_compact(struct text *t, size_t *taken);
+
 /* The shortest decimal that reads back as x, as JavaScript prints numbers (RFC 8785 section
  * 3.2.2.3): "1", "0.1", "1e+21", "5e-7". Finite x only. Needs TEXT_NUMBER bytes. */
 enum { TEXT_NUMBER = 32 };

@@ -488,6 +488,7 @@ static ssize_t on_read(void *ud, uint64_t at, char *out, size_t room)
     (void)at;
     if (x->server == NULL) return MHD_CONTENT_READER_END_WITH_ERROR;
     if (n == 0) {
+        if (x->pieces.failed) return MHD_CONTENT_READER_END_WITH_ERROR; /* it is not whole */
         if (x->ended) return MHD_CONTENT_READER_END_OF_STREAM;
         x->starved = true;
         MHD_suspend_connection(x->connection);
@@ -495,7 +496,7 @@ static ssize_t on_read(void *ud, uint64_t at, char *out, size_t room)
     }
     memcpy(out, x->pieces.data + x->taken, n);
     x->taken += n;
-    if (x->taken == x->pieces.len) x->pieces.len = x->taken = 0;
+    text_compact(&x->pieces, &x->taken);
     return (ssize_t)n;
 }
 

@@ -53,7 +53,7 @@ static ssize_t keep(const uint8_t *data, size_t len, int flags, void *ud)
     struct websocket_frames *f = ud;
     (void)flags;
     text_add(&f->pending, data, len);
-    return (ssize_t)len; /* what has failed is seen by whoever made the frame */
+    return (ssize_t)len; /* what has failed is seen by queue() */
 }
 
 static int mask(uint8_t *buf, size_t len, void *ud)
@@ -98,9 +98,13 @@ static int queue(struct websocket_frames *f, uint8_t opcode, const char *data, s
                                      .payload_length = len,
                                      .data = (const uint8_t *)data,
                                      .data_length = len};
+    size_t before = f->pending.len;
     /* keep() takes all that it is given, so a frame is never cut here. */
     require(wslay_frame_send(f->wslay, &frame) == (ssize_t)len);
-    return f->pending.failed ? -ENOMEM : 0;
+    if (!f->pending.failed) return 0;
+    f->pending.len = before; /* the rest of a frame would be taken from the next one */
+    f->pending.failed = false;
+    return -ENOMEM;
 }
 
 int websocket_frames_send(struct websocket_frames *f, enum websocket_kind kind, const char *data,
@@ -138,10 +142,8 @@ void websocket_frames_sent(struct websocket_frames *f, size_t n)
     if (f->offset == f->pending.len) {
         text_free(&f->pending);
         f->offset = 0;
-    } else if (f->offset > f->pending.len / 2) { /* so that it does not grow while it is read */
-        f->pending.len -= f->offset;
-        memmove(f->pending.data, f->pending.data + f->offset, f->pending.len + 1);
-        f->offset = 0;
+    } else {
+        text_compact(&f->pending, &f->offset);
     }
 }
 

@@ -287,6 +287,28 @@ TEST(a_length_that_no_memory_holds_fails_and_writes_nothing)
     text_free(&t);
 }
 
+TEST(a_queue_is_compacted_once_half_of_it_is_done_with)
+{
+    struct text t = {0};
+    size_t taken = 0;
+    text_compact(&t, &taken);
+    assert_true(t.data == NULL && taken == 0);
+    text_adds(&t, "abcdef");
+    taken = 2;
+    text_compact(&t, &taken);
+    assert_string_equal(t.data + taken, "cdef");
+    assert_int_equal(taken, 2);
+    taken = 3;
+    text_compact(&t, &taken);
+    assert_string_equal(t.data, "def");
+    assert_true(t.len == 3 && taken == 0);
+    taken = 3;
+    text_compact(&t, &taken);
+    assert_string_equal(t.data, "");
+    assert_true(t.len == 0 && taken == 0);
+    text_free(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +322,7 @@ int main(void)
         CHECK(a_text_holds_what_was_added_with_a_nul_behind_it),
         CHECK(a_text_beyond_its_limit_keeps_what_it_has_and_takes_nothing_more),
         CHECK(a_length_that_no_memory_holds_fails_and_writes_nothing),
+        CHECK(a_queue_is_compacted_once_half_of_it_is_done_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

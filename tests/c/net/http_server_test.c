@@ -545,6 +545,37 @@ TEST(pieces_that_nobody_takes_are_refused_in_the_end)
     while (http_send(handler.kept[0], answer, sizeof answer)) sent++;
     assert_in_range(sent, 1, 10);
     http_end(handler.kept[0]);
+    /* What is missing is not hidden: the last chunk does not come. */
+    char chunk[65536], last[6] = "";
+    size_t came = 0;
+    for (bool there = true; there;) {
+        ssize_t n = recv(fd, chunk, sizeof chunk, 0);
+        there = n > 0 || (n < 0 && errno == EAGAIN);
+        came += n > 0 ? (size_t)n : 0;
+        if (n >= 5) memcpy(last, chunk + n - 5, 5);
+        if (n < 0) turn();
+    }
+    assert_true(came > sizeof answer);
+    assert_string_not_equal(last, "0\r\n\r\n");
+    close(fd);
+}
+
+TEST(pieces_that_are_taken_may_be_many)
+{
+    enum { MIB = 1 << 20 };
+    static char block[MIB], chunk[65536];
+    int fd = ask_and_keep();
+    http_begin(handler.kept[0], 200, NULL);
+    /* There is always something that waits, and there are many times what may wait. */
+    for (ssize_t sent = 0, came = 0; sent < 64 * MIB; sent += MIB) {
+        assert_true(http_send(handler.kept[0], block, MIB));
+        while (sent - came > 7 * MIB) {
+            ssize_t n = recv(fd, chunk, sizeof chunk, 0);
+            if (n > 0) came += n;
+            if (n < 0) uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+        }
+    }
+    http_end(handler.kept[0]);
     close(fd);
 }
 
@@ -604,6 +635,7 @@ int main(void)
         WITH_SERVER(an_answer_may_come_in_pieces),
         WITH_SERVER(pieces_for_a_client_that_is_gone_are_refused),
         WITH_SERVER(pieces_that_nobody_takes_are_refused_in_the_end),
+        WITH_SERVER(pieces_that_are_taken_may_be_many),
         WITH_SERVER(an_answer_in_pieces_may_see_its_server_closed),
         WITH_SERVER(a_connection_may_be_ended_without_an_answer),
     };
