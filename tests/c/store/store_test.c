@@ -368,7 +368,8 @@ TEST(a_commit_that_fails_is_undone)
     assert_int_equal(store_begin(s, true, &e), 0);
     must_run(s, "pragma defer_foreign_keys = on");
     set(s, "a", "1", 1);
-    must_run(s, "insert into decisions values ('none', 1, 'x', 'api', 'approve', '', 0)");
+    must_run(s, "insert into decisions (plan_id, position, who, via, decision, at) "
+                "values ('none', 1, 'x', 'api', 'approve', 0)");
     assert_int_equal(store_commit(s, &e), -EEXIST);
     assert_non_null(strstr(e.text, "FOREIGN KEY"));
     assert_false(store_in_transaction(s));
