@@ -71,8 +71,8 @@ function quorum.excludes(engine, id, person)
   end
 end
 
---- Whether a person may still vote by the way by which they have. Who is in a user group of Slack is
---- known there alone.
+--- Whether a person may still vote by the way by which they have. Who is in a user group of Slack
+--- is known there alone.
 local function may_vote(config, vote, person)
   if vote.via ~= 'slack' then
     for _, token in ipairs(config.auth.tokens) do
@@ -86,8 +86,8 @@ local function may_vote(config, vote, person)
   return config.slack ~= nil and #config.slack.user_groups > 0
 end
 
---- What is needed after a reload: never less than was shown, and by people who may still approve. A
---- vote is that of the person whose name it is now.
+--- What is needed after a reload: never less than was shown, and by people who may still approve.
+--- A vote is that of the person whose name it is now.
 function quorum.tighten(engine)
   local store, config = engine.store, engine.config
   store:exec([[update approvals set needed = ?1 where needed < ?1 and exists (select 1
