@@ -212,8 +212,10 @@ local function preview(args, context)
     return { refusal = ('what it changes is too large to be kept: %d bytes, at most %d'):format(
       size, MAX_KEPT) }
   end
-  return { summary = summary, before = before, observed = observed, diff = text,
-    warnings = answers.warnings(other), owner = by }
+  local seen = { summary = summary, before = before, observed = observed, diff = text,
+    warnings = answers.warnings(before.rolls_out and workload.recreates(would) or nil, other),
+    owner = by }
+  return before.rolls_out and workload.count_loss(seen, would) or seen
 end
 
 --- Sends operations, where the fields have the values that they are made for.

@@ -87,10 +87,10 @@ local function preview(args, context)
   local before = workload.before(object)
   before.current, before.to, before.digest = name_of(current), name_of(to), digest
   before.digest_before = workload.template_digest(object)
-  return { summary = summary, before = before, observed = observed,
+  return workload.count_loss({ summary = summary, before = before, observed = observed,
     current = ('revision %d'):format(current.number),
     proposed = ('the template of revision %d'):format(to.number),
-    diff = diff.text(object, would), warnings = warnings, owner = by }
+    diff = diff.text(object, would), warnings = warnings, owner = by }, object)
 end
 
 --- Puts a revision in, where the object is as it was.

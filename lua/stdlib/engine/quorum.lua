@@ -95,7 +95,8 @@ function quorum.tighten(engine)
   for _, vote in ipairs(store:rows [[select decisions.* from decisions join plans on id = plan_id
     where state = 'pending' and decision = 'approved']]) do
     local person = quorum.person(config, vote.who)
-    local counts = may_vote(config, vote, person) and not quorum.excludes(engine, vote.plan_id, person)
+    local counts = may_vote(config, vote, person)
+      and not quorum.excludes(engine, vote.plan_id, person)
     store:exec([[update decisions set person = ?, decision = ? where plan_id = ?
       and position = ?]], person, counts and 'approved' or 'withdrawn', vote.plan_id,
       vote.position)

@@ -117,6 +117,13 @@ describe('kubernetes.patch', function()
     end
   end)
 
+  it('counts all pods where it takes all of them at once', function()
+    local fake = start { replicas = 2, spec = { strategy = { type = 'Recreate' } } }
+    local seen = patch(fake, LIMITS).look()
+    assert.same({ 2, 2, 2 }, { seen.unavailable, seen.ready, seen.replicas })
+    assert.is_nil(patch(fake, DRAIN).look().unavailable)
+  end)
+
   it('says why it cannot, or need not', function()
     local fake = start { replicas = 2 }
     assert.equal('Deployment shop/checkout: there is no /spec/none', patch(fake, { json = { {

@@ -290,13 +290,23 @@ describe('kubernetes.restart of a workload', function()
     assert.equal('Deployment shop/it has no pods', seen.nothing)
   end)
 
-  it('says that a Recreate takes all pods at once', function()
-    local fake = support.fake { objects = { fakes.deployment('shop/it', { replicas = 3,
-      spec = { strategy = { type = 'Recreate' } } }) } }
-    local seen = restart(fake, 'deployment', 'it').look()
-    assert.same({ 3, 3, 3 }, { seen.unavailable, seen.ready, seen.replicas })
-    assert.same({ 'its strategy is Recreate: all its pods stop before new ones start' },
-      seen.warnings)
+  it('says where a strategy takes all pods at once', function()
+    local function rolling(n) return { type = 'RollingUpdate', rollingUpdate =
+      { maxUnavailable = n } } end
+    for words, strategies in pairs {
+      ['its strategy is Recreate: all its pods stop before new ones start'] =
+        { { type = 'Recreate' } },
+      ['its maxUnavailable lets all its pods stop before new ones are ready'] =
+        { rolling '100%', rolling(3), rolling(7) },
+      [false] = { rolling '99%', rolling(2), rolling '25%' } } do
+      for _, strategy in ipairs(strategies) do
+        local fake = support.fake { objects = { fakes.deployment('shop/it', { replicas = 3,
+          spec = { strategy = strategy } }) } }
+        local seen = restart(fake, 'deployment', 'it').look()
+        assert.same(words and { 3, 3, 3 } or {}, { seen.unavailable, seen.ready, seen.replicas })
+        assert.same(words and { words } or nil, seen.warnings)
+      end
+    end
   end)
 
   it('fails where the rollout does', function()

@@ -95,6 +95,16 @@ describe('kubernetes.rollback', function()
     end
   end)
 
+  it('counts all pods where the strategy takes all of them at once', function()
+    local fake = support.fake {}
+    for i = 1, 2 do
+      fake:put(fakes.deployment('shop/checkout', { image = 'shop:' .. i,
+        spec = { strategy = { type = 'Recreate' } } }))
+    end
+    local seen = rollback(fake, 'Deployment').look()
+    assert.same({ 3, 3, 3 }, { seen.unavailable, seen.ready, seen.replicas })
+  end)
+
   it('puts back the annotations of that revision, and keeps a Deployment\'s own', function()
     local fake = releases('Deployment', 'shop:1', 'shop:2')
     local a = rollback(fake, 'Deployment')

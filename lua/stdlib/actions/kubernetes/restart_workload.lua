@@ -44,16 +44,15 @@ function restart_workload.preview(t, context)
   local before = workload.before(object)
   before.restarted_at = time
   local by, other = owner.of(object, FIELD)
-  local recreates = workload.recreates(object)
   -- A mark on the whole object is no hint here: tools leave this annotation alone.
   local declared = by and by:find(' owns ', 1, true) and by or nil
-  return { summary = summary, before = before, observed = workload.observed(object),
+  return workload.count_loss({ summary = summary, before = before,
+    observed = workload.observed(object),
     current = restarted_at(object) and 'last restarted at ' .. restarted_at(object)
       or ('%d of %d pods are ready'):format(ready, replicas),
     proposed = 'restarted at ' .. time, diff = diff.text(object, would),
-    warnings = answers.warnings(recreates, not declared and (by or other) or nil),
-    owner = declared, unavailable = recreates and ready, ready = recreates and ready,
-    replicas = recreates and replicas }
+    warnings = answers.warnings(workload.recreates(object),
+      not declared and (by or other) or nil), owner = declared }, object)
 end
 
 ---@return Action.Outcome

@@ -171,11 +171,34 @@ function workload.find_out(k, t, before, is_done)
     message = ('%s was edited by somebody else since'):format(what) }
 end
 
+--- How many of a Deployment's pods its strategy lets stop before new ones are ready.
+local function max_unavailable(object)
+  local most = ((object.spec.strategy or {}).rollingUpdate or {}).maxUnavailable
+  local percent = type(most) == 'string' and most:match '^(%d+)%%$'
+  if percent then return tonumber(percent) * (object.spec.replicas or 1) // 100 end
+  return math.tointeger(most) or 0
+end
+
 --- The words for a change of its template that takes all its pods away at once, or nil.
 ---@return string?
 function workload.recreates(object)
-  return (object.spec.strategy or {}).type == 'Recreate'
-    and 'its strategy is Recreate: all its pods stop before new ones start' or nil
+  if (object.spec.strategy or {}).type == 'Recreate' then
+    return 'its strategy is Recreate: all its pods stop before new ones start'
+  elseif max_unavailable(object) >= math.max(1, object.spec.replicas or 1) then
+    return 'its maxUnavailable lets all its pods stop before new ones are ready'
+  end
+end
+
+--- Puts into the preview of such a change how many pods that makes unavailable. Any other goes by
+--- the workload's own maxUnavailable.
+---@param seen Action.Preview
+---@param object table
+---@return Action.Preview seen
+function workload.count_loss(seen, object)
+  if not workload.recreates(object) then return seen end
+  seen.replicas, seen.ready = workload.count(object)
+  seen.unavailable = seen.ready
+  return seen
 end
 
 --- Why its pods would not follow a change of their template, or nil.
