@@ -23,6 +23,7 @@
 ---@field result "succeeded"|"failed"|"unknown"|"not_done"  unknown: it may have happened; not_done:
 ---       only of find_out, it surely has not, and may be run
 ---@field message string
+---@field idle? boolean      with "succeeded": somebody else had done it meanwhile
 ---@field for_good? boolean  with "unknown", of find_out: no later look could tell more
 ---@class Action.Failure
 ---@field message string

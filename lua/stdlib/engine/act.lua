@@ -72,6 +72,8 @@ local function between_rows(engine, p, position, direction, action, before, atte
     outcome = f(plan.arguments(action), context)
     -- What a gate has stopped has not failed by itself: the circuit breaker does not count it.
     outcome.halted = outcome.result == 'failed' and context.was_halted or nil
+    -- After an attempt whose end was not seen, it is our own work that is found done.
+    if attempt ~= 1 then outcome.idle = nil end
     -- Its target is asked, as for an end that nobody saw; then it may run by the rules of then.
     if outcome.result == 'failed' and context.is_handed_over then outcome.result = 'unknown' end
   end
@@ -90,10 +92,8 @@ function act.forward(engine, p, position, seen, attempt, row)
     local before = row and json.decode(row.before) or seen.before
     return between_rows(engine, p, position, 'forward', action, before, attempt)
   end
-  local outcome = { message = 'nothing to do: ' .. seen.nothing }
+  local outcome = { message = 'nothing to do: ' .. seen.nothing, idle = true }
   journal.begin(engine, p, position, 'forward', action)
-  -- A revert must not undo what somebody else has done.
-  outcome.idle = true
   journal.note(engine, p, position, 'forward', action, 'succeeded', outcome)
   return 'succeeded', outcome
 end
@@ -103,7 +103,8 @@ function act.revert(engine, p, position, row)
   return between_rows(engine, p, position, 'revert', p.actions[position], json.decode(row.before))
 end
 
---- Whether an action that has succeeded is one that can be undone.
+--- Whether an action that has succeeded is one that can be undone. What somebody else has done is
+--- not ours to undo.
 function act.can_revert(action, row)
   return row ~= nil and row.state == 'succeeded' and plan.can_revert(action)
     and not (row.outcome ~= '' and json.decode(row.outcome).idle)
@@ -135,11 +136,12 @@ function act.settle(engine, p, position, row)
     context_of(engine, p, position, row))
   if not outcome and clock.now() < deadline then
     return again(engine, p, position, { message = kept.message, waits_for = words,
-      deadline = deadline }, math.max(1, math.min(15, limit / 60)))
+      deadline = deadline, idle = kept.idle }, math.max(1, math.min(15, limit / 60)))
   end
   outcome = outcome or { result = 'failed',
     message = ('%s, and within %s it has not come about: %s'):format(kept.message,
     units.duration_text(limit), words or 'no word of it') }
+  outcome.idle = kept.idle
   journal.note(engine, p, position, 'forward', action, outcome.result, outcome)
   return outcome.result, outcome
 end

@@ -260,7 +260,7 @@ describe('kubernetes.scale', function()
     local a = scale(fake, { increment = 2 })
     a.look()
     a.run()
-    assert.same({ result = 'succeeded',
+    assert.same({ result = 'succeeded', idle = true,
       message = 'Deployment shop/checkout has 5 replicas already' }, a.run())
     assert.equal(1, support.changes(fake))
   end)

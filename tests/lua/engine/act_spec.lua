@@ -303,6 +303,23 @@ describe('an action with a preview', function()
     assert.same({ 'succeeded and succeeded', 'succeeded', 'failed' }, states(engine, p))
   end)
 
+  it('that somebody else does just before it is not undone', function()
+    for attempts, undone in pairs { 'succeeded', 'succeeded and succeeded' } do
+      local t = thing()
+      local engine, p = propose { turn(3), verify() }
+      engine.source.answers.errors = { { {}, 5 } }
+      -- Of a second attempt it is our own work that is found done.
+      t.says.run = function()
+        if #t.done < attempts then return { result = 'unknown', message = 'no answer' } end
+        return { result = 'succeeded', message = 'it is there', idle = true }
+      end
+      t.says.find_out = { result = 'not_done', message = 'it stands at 0' }
+      t.says.settled = function() return #t.asked % 2 == 0 and { words = 'it turns' } or nil end
+      assert.equal('failed', (run(engine, p)))
+      assert.same({ undone, 'failed' }, states(engine, p))
+    end
+  end)
+
   it('is awaited until what came of it shows', function()
     local t = thing()
     local engine, p = propose { turn(3), turn(4) }

@@ -34,7 +34,7 @@ local function attempt(k, o, what)
       .. 'nothing was changed', what)
   end
   local words = o.done and o.done(object)
-  if words then return { result = 'succeeded', message = words } end
+  if words then return { result = 'succeeded', message = words, idle = true } end
   if o.edited(object) then return failed('%s was edited meanwhile: nothing was changed', what) end
   local answer
   answer, failure = o.send(object)
@@ -59,7 +59,9 @@ function write.guarded(k, o)
 end
 
 --- An outcome as the journal keeps it.
-function write.plain(outcome) return { result = outcome.result, message = outcome.message } end
+function write.plain(outcome)
+  return { result = outcome.result, message = outcome.message, idle = outcome.idle }
+end
 
 --- Tells the cluster what was done, where people look for it. Nothing depends on it, so nothing
 --- waits for it.
