@@ -88,15 +88,31 @@ local function flush(engine, batch)
   end
 end
 
---- Whether there is room for more. The rows are counted every few seconds: that takes a while.
-local function has_room(engine, n)
+--- Whether all of a list is kept already, so that it takes no room.
+local function is_known(store, list)
+  for _, alert in ipairs(list) do
+    if not store:row('select 1 from alerts where fingerprint = ? and starts_at = ?',
+      alert.fingerprint, alert.starts_at) then
+      return false
+    end
+  end
+  return true
+end
+
+--- Whether there is room for more; there always is for the end of what is kept. The rows are
+--- counted every few seconds: that takes a while.
+local function has_room(engine, list)
   local last, now = engine.alert_count, clock.now()
   if not last or math.abs(now - last.at) > COUNT_EVERY then
     last = { at = now, n = engine.store:row('select count(*) as n from alerts').n }
     engine.alert_count = last
   end
-  last.n = last.n + n
-  return last.n <= alerts.MOST
+  if last.n + #list <= alerts.MOST then
+    last.n = last.n + #list
+    return true
+  end
+  last.is_full = true
+  return is_known(engine.store, list)
 end
 
 --- Keeps alerts, and returns once they are on the disk.
@@ -106,7 +122,7 @@ end
 ---@return table? counts  by outcome: stored, repeated, resolved, duplicate
 ---@return string? message  it could not be done; trying again may help
 function alerts.receive(engine, list)
-  if not has_room(engine, #list) then
+  if not has_room(engine, list) then
     return nil, ('%d alerts are kept already; no more can be'):format(alerts.MOST)
   end
   local batch = engine.alert_batch
@@ -176,7 +192,7 @@ end
 --- there is no room, that what is over is forgotten at once.
 function alerts.expire(engine)
   local store, last, now = engine.store, engine.alerts_expired_at, clock.now()
-  local full = engine.alert_count and engine.alert_count.n > alerts.MOST
+  local full = engine.alert_count and engine.alert_count.is_full
   if not full and last and math.abs(now - last) < EXPIRE_EVERY then return end
   engine.alerts_expired_at = now
   local before = now - alerts.EXPIRY

@@ -59,6 +59,9 @@ end }
 
 local GROUP = { name = check.required(check.string()), interval = check.duration(),
   limit = whole(0), query_offset = check.duration '0', labels = texts, rules = check.any {} }
+-- A PrometheusRule may hold a key of Thanos', which its operator does not hand to Prometheus.
+local CUSTOM_GROUP = { partial_response_strategy = check.any() }
+for name, rule in pairs(GROUP) do CUSTOM_GROUP[name] = rule end
 local ALERT = { alert = check.string(), expr = check.required(expression),
   ['for'] = check.duration '0', keep_firing_for = check.duration '0', labels = texts,
   annotations = texts }
@@ -229,7 +232,7 @@ function Reader:group(i, node, names)
   end
   local name = text_of(node.name)
   local about = node.name and ('group "%s": '):format(name) or ('group %d: '):format(i)
-  local o = self:apply(about, path, node, GROUP)
+  local o = self:apply(about, path, node, self.document.within[1] and CUSTOM_GROUP or GROUP)
   if node.name ~= nil and names[name] then
     self:say(about, join(path, 'name'), 'the file has another group of this name')
   end

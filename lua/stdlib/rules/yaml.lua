@@ -1,6 +1,6 @@
 --- Rule files in YAML: what a file holds is told from its content, alone, as the data of a
---- Kubernetes ConfigMap, or as the spec of a PrometheusRule. Each form has a reader; whatever one says of a place in its document is
---- said of the place in the file.
+--- Kubernetes ConfigMap, or as the spec of a PrometheusRule. Each form has a reader; whatever one
+--- says of a place in its document is said of the place in the file.
 local groups = require 'rules.groups'
 local remediations = require 'rules.remediations'
 local yaml = require 'yaml'

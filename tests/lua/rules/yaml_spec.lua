@@ -201,7 +201,8 @@ end)
 describe('a PrometheusRule', function()
   it('is read for its spec, and what is wrong with it told in its own lines', function()
     local head = 'apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nspec:\n  groups:\n'
-    local wrong, _, set = load(head .. '  - name: g\n    rules: [{ alert: A, expr: up }]\n')
+    local wrong, _, set = load(head
+      .. '  - name: g\n    partial_response_strategy: warn\n    rules: [{ alert: A, expr: up }]\n')
     assert.same({}, wrong)
     assert.same({ 'g', 5 }, { set.groups[1].name, set.groups[1].line })
     assert.same({ 'r.yaml:8:7: group "g", rule 1 ("A"): expr: there is no bracket that this ")" '

@@ -197,6 +197,20 @@ describe('the webhook', function()
     alerts.MOST = most
   end)
 
+  it('may end where there is no room for more, and that makes room', function()
+    local w, most = world(), alerts.MOST
+    finally(function() alerts.MOST = most end)
+    alerts.MOST = 1
+    local another = alert { fingerprint = ('b'):rep(16) }
+    assert.equal(200, (w.send(body { alert() })))
+    assert.equal(503, (w.send(body { another })))
+    assert.equal(1, select(2, w.send(body { alert() })).data.repeated)
+    assert.equal(1, select(2, w.send(body { alert { status = 'resolved' } })).data.resolved)
+    clock.advance(1)
+    alerts.expire(w.engine)
+    assert.equal(200, (w.send(body { another })))
+  end)
+
   it('is on the disk when it has been answered', function()
     local path = support.folder() .. '/perigee.db'
     local w = world { path = path }
