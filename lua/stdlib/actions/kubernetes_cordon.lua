@@ -39,6 +39,14 @@ local function patch(cordoned, version)
     spec = { unschedulable = cordoned } }
 end
 
+--- Why only a person should take the last nodes away, and what to warn of, by how many are left.
+local function hints(left)
+  if left == 0 then
+    local words = 'no other node takes new pods'
+    return words, words
+  end
+  return nil, left == 1 and 'only one other node takes new pods' or nil
+end
 
 --- The action that cordons, or the one that does the reverse.
 local function action(cordon)
@@ -60,16 +68,16 @@ local function action(cordon)
     local left = math.huge
     if cordon then left, failure = others(k, t.name) end
     if not left then return nil, failure end
-    if left == 0 then return { refusal = 'no other node takes new pods' } end
     local done
     done, failure = k:patch(t.resource, nil, t.name, patch(cordon),
       { type = 'merge', dry_run = true })
     if not done then return nil, answers.failure(failure, target.text(t)) end
+    local last, warning = hints(left)
     return { summary = summary, observed = observed, before = { uid = node.metadata.uid },
       current = WORDS[now], proposed = WORDS[cordon],
       diff = ('  spec.unschedulable: %s → %s'):format(now, cordon),
-      warnings = answers.warnings(left == 1 and 'only one other node takes new pods' or nil),
-      owner = (owner.of(node, { 'spec', 'unschedulable' })) }
+      warnings = answers.warnings(warning),
+      owner = owner.of(node, { 'spec', 'unschedulable' }) or last }
   end
 
   local function set(args, context, to)

@@ -66,7 +66,7 @@ describe('kubernetes.cordon', function()
       support.action(fake, 'uncordon', { node = 'node-2' }).look().nothing)
   end)
 
-  it('leaves at least one node for new pods', function()
+  it('takes the last node that new pods have only where a person says so', function()
     local tainted = fakes.node 'node-4'
     tainted.spec.taints = { { key = 'node-role.kubernetes.io/control-plane', effect =
       'NoSchedule' } }
@@ -75,7 +75,13 @@ describe('kubernetes.cordon', function()
     local fake = support.fake { nodes = 2, objects = { unschedulable 'node-3', tainted, down } }
     assert.same({ 'only one other node takes new pods' }, cordon(fake).look().warnings)
     fake:put(unschedulable 'node-2')
-    assert.equal('no other node takes new pods', cordon(fake).look().refusal)
+    local last = cordon(fake)
+    local seen = last.look()
+    assert.is_nil(seen.refusal)
+    assert.same({ 'no other node takes new pods' }, seen.warnings)
+    assert.equal('no other node takes new pods', seen.owner) -- auto becomes recommend
+    assert.equal('succeeded', last.run().result)
+    assert.is_nil(support.action(fake, 'uncordon', { node = 'node-1' }).look().owner)
   end)
 
   it('reads again while the status of the node changes', function()
