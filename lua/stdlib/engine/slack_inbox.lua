@@ -19,7 +19,8 @@ local DECISIONS = { approve_remediation = 'approved', reject_remediation = 'reje
 
 local KEEP = 86400         -- seconds for which a click is known again
 local MEMBERS_FOR = 300    -- seconds for which a user group's members are believed
-local POSTING = 60         -- seconds that a click waits until its message is known to be posted
+local WAITS = 60           -- seconds that a click waits until its message is known to be posted,
+                           -- and until Slack says who is in a group
 local LEASE = 120          -- seconds for which nobody else decides about a click
 local AT_ONCE = 100
 
@@ -42,17 +43,18 @@ end
 
 --- What is needed of a payload, or nil where it is no click on a button of ours.
 ---@param payload any
----@return { decision: string, value: string, user: string, team: string, app: string,
----       channel: string, ts: string }?
+---@return { decision: string, value: string, user: string, team?: string, app?: string,
+---       channel: string, ts: string }?  team: "" where the payload has none
 function slack_inbox.read(payload)
   if field(payload, 'type') ~= 'block_actions' then return nil end
   local action, container = button(payload), field(payload, 'container')
   if not action then return nil end
   local function id(v) return text(v, '^%w*$', 64) end
+  local team = payload.team -- none where the app is installed for a whole organisation
   local click = { decision = DECISIONS[action.action_id],
     value = text(field(action, 'value'), '^[%w:%-]+$', 300),
     user = text(field(field(payload, 'user'), 'id'), '^[UW]%w+$', 64),
-    team = id(field(field(payload, 'team'), 'id')), app = id(field(payload, 'api_app_id')),
+    team = (team == nil or team == json.null) and '' or id(field(team, 'id')), app = id(field(payload, 'api_app_id')),
     channel = id(field(container, 'channel_id') or field(field(payload, 'channel'), 'id')),
     ts = text(field(container, 'message_ts') or field(field(payload, 'message'), 'ts'),
       '^%d+%.%d+$', 32) }
@@ -100,17 +102,20 @@ local function members(engine, group)
 end
 
 --- Whether a user is one of those who may decide in Slack. May wait.
+---@return boolean? may  nil: nobody can say now
 local function may_decide(engine, user)
   local o = engine.config.slack
   for _, approver in ipairs(o.approvers) do
     if approver == user then return true end
   end
   engine.slack_members = engine.slack_members or {}
+  local all_known = true
   for _, group in ipairs(o.user_groups) do
     local users = members(engine, group)
     if users and users[user] then return true end
+    all_known = all_known and users ~= nil
   end
-  return false
+  if all_known then return false end
 end
 
 --- The name that a user is known by here.
@@ -151,7 +156,8 @@ local function plan_of(engine, click)
   if not message then return nil, 'no message of ours is about this plan' end
   if message.ts == '' then return nil, 'the message is not known to be ours', true end
   for _, name in ipairs { 'channel', 'ts', 'team', 'app' } do
-    if message[name] ~= '' and message[name] ~= click[name] then
+    local is_unsaid = message[name] == '' or name == 'team' and click.team == ''
+    if not is_unsaid and message[name] ~= click[name] then
       return nil, ('the click is not from the message that was posted: another %s'):format(name)
     end
   end
@@ -166,16 +172,26 @@ local function claim(engine, row)
   end)
 end
 
+--- Leaves a click for later, where it has not waited for too long.
+local function put_off(engine, row, seconds)
+  if clock.now() - row.received_at >= WAITS then return false end
+  engine.store:exec("update slack_clicks set due_at = ?, claimed_by = '' where id = ?",
+    clock.now() + seconds, row.id)
+  return true
+end
+
 local function take(engine, row)
   local click = json.decode(row.click)
   local p, words, wait = plan_of(engine, click)
-  if wait and clock.now() - row.received_at < POSTING then
-    engine.store:exec('update slack_clicks set due_at = ? where id = ?', clock.now() + 1, row.id)
-    return
-  end
+  if wait and put_off(engine, row, 1) then return end
   if not p then return refuse(engine, row, click, nil, words) end
   claim(engine, row)
-  if not may_decide(engine, click.user) then
+  local may = may_decide(engine, click.user)
+  if may == nil then
+    if put_off(engine, row, 5) then return end
+    return refuse(engine, row, click, p.id,
+      'Slack does not say who is in the user groups that may decide: try again later')
+  elseif not may then
     return refuse(engine, row, click, p.id, 'you are not one of those who may decide about it')
   end
   local decided, refusal = approvals.decide(engine, p.id, click.decision,

@@ -2,6 +2,7 @@ local approvals = require 'engine.approvals'
 local async = require 'async'
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
+local json = require 'perigee.json'
 local plans = require 'engine.plans'
 local previews = require 'engine.previews'
 local slack_inbox = require 'engine.slack_inbox'
@@ -123,8 +124,36 @@ describe('a click', function()
     assert.same({ 'U6', 'U5', 'U7' }, names)
     clock.advance(300)
     engine.slack.answers.list = function() return nil, { message = 'down', transient = true } end
-    press(engine, p, { user = 'U5' })
-    assert.equal('click_refused', last_record(engine).kind)
+    press(engine, p, { user = 'U5' }) -- waits a minute for Slack to say who is in the groups
+    assert.are_not.equal('U5', last_record(engine).who)
+    clock.advance(5)
+    slack_inbox.process(engine)
+    assert.are_not.equal('U5', last_record(engine).who)
+    clock.advance(60)
+    slack_inbox.process(engine)
+    assert.same({ 'click_refused', 'U5' }, { last_record(engine).kind, last_record(engine).who })
+    assert.matches('Slack does not say who is in the user groups', last_record(engine).reason, 1,
+      true)
+    press(engine, p, { user = 'U6' })
+    engine.slack.answers.list = function(args) -- many, and Slack is back
+      local many = {}
+      for i = 1, 1000 do many[i] = 'U' .. args.usergroup .. i end
+      return { ok = true, users = many }
+    end
+    clock.advance(5)
+    slack_inbox.process(engine)
+    assert.matches('you are not one of those', last_record(engine).reason, 1, true)
+    press(engine, p, { user = 'US21000' })
+    assert.equal(4, #plans.view(engine.store, p).decisions)
+  end)
+
+  it('has no workspace where the app is installed for a whole organisation', function()
+    local engine, p = world()
+    local click = slack_support.click(engine, p)
+    click.team = json.null
+    slack_inbox.store(engine, 'of an organisation', 'interactive', click)
+    slack_inbox.process(engine)
+    assert.equal('approved', plans.get(engine.store, p.id).state)
   end)
 
   it('is a token\'s person where one has that slack_user', function()
