@@ -99,8 +99,9 @@ static int l_respond(lua_State *L)
         http_begin(x, status, headers);
         return 1;
     }
-    b->x = NULL;
-    if (lua_getfield(L, 2, "drop") != LUA_TNIL)
+    bool drop = lua_getfield(L, 2, "drop") != LUA_TNIL;
+    b->x = NULL; /* behind all that may fail for want of memory */
+    if (drop)
         http_drop(x);
     else
         http_respond(x, status, headers, body, len);
