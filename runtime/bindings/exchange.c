@@ -19,11 +19,12 @@ struct box {
     bool streams;            /* its answer has begun */
 };
 
-/* An answer that has begun ends, any other is a failure; nothing where it has been answered. */
-static void finish(struct box *b)
+/* The handler will not: an answer that has begun is cut off, which its client is to see; any other
+ * is a failure. */
+static void give_up(struct box *b)
 {
     if (b->x != NULL && b->streams)
-        http_end(b->x);
+        http_drop(b->x);
     else if (b->x != NULL)
         http_respond(b->x, 500, failed_headers, failed, sizeof failed - 1);
     b->x = NULL;
@@ -31,7 +32,7 @@ static void finish(struct box *b)
 
 static int l_drop(lua_State *L) /* a task that was cancelled leaves its client without an answer */
 {
-    finish(luaL_checkudata(L, 1, TYPE));
+    give_up(luaL_checkudata(L, 1, TYPE));
     return 0;
 }
 
@@ -119,9 +120,11 @@ static int l_send(lua_State *L) /* send(text) -> boolean: whether the client is 
 
 static int end_stream(lua_State *L, int status, lua_KContext context) /* box … */
 {
+    struct box *b = luaL_checkudata(L, 1, TYPE);
     (void)status;
     (void)context;
-    finish(luaL_checkudata(L, 1, TYPE));
+    if (b->x != NULL) http_end(b->x);
+    b->x = NULL;
     return 0;
 }
 
@@ -156,7 +159,7 @@ static void on_end(void *ud, struct task *t, const char *error)
     if (error != NULL)
         log_write(LOG_ERROR, "a request's handler failed",
                   (const struct log_field[]){{"error", error}, {NULL, NULL}});
-    finish(b);
+    give_up(b);
 }
 
 static int l_dispatch(lua_State *L) /* handler reference, exchange */

@@ -467,6 +467,11 @@ void http_respond(struct http_exchange *x, int status, const char *const *header
 
 void http_drop(struct http_exchange *x)
 {
+    if (x->streams) {
+        x->pieces.failed = true;
+        http_end(x);
+        return;
+    }
     if (is_gone(x)) {
         free_exchange(x);
         return;

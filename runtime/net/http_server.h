@@ -47,7 +47,8 @@ void http_each_header(const struct http_exchange *x,
  * gone. */
 void http_respond(struct http_exchange *x, int status, const char *const *headers, const void *body,
                   size_t len);
-/* Ends the connection without an answer. After this x is gone. */
+/* Ends the connection without an answer, or without the rest of one in pieces. After this x is
+ * gone. */
 void http_drop(struct http_exchange *x);
 
 /* An answer in pieces, for as long as it takes: the head now, each piece as it comes. A client that

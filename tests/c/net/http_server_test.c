@@ -608,6 +608,17 @@ TEST(a_connection_may_be_ended_without_an_answer)
     wait_for_end(gone);
 }
 
+TEST(an_answer_in_pieces_may_be_cut_off_and_is_seen_to_be)
+{
+    int fd = ask_and_keep();
+    http_begin(handler.kept[0], 200, NULL);
+    http_send(handler.kept[0], "one\n", 4);
+    http_drop(handler.kept[0]);
+    wait_for_end(fd);
+    assert_non_null(strstr(got, "one\n"));
+    assert_null(strstr(got, "\r\n0\r\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -637,6 +648,7 @@ int main(void)
         WITH_SERVER(pieces_that_nobody_takes_are_refused_in_the_end),
         WITH_SERVER(pieces_that_are_taken_may_be_many),
         WITH_SERVER(an_answer_in_pieces_may_see_its_server_closed),
+        WITH_SERVER(an_answer_in_pieces_may_be_cut_off_and_is_seen_to_be),
         WITH_SERVER(a_connection_may_be_ended_without_an_answer),
     };
     alarm(120); /* what hangs is ended */
