@@ -54,7 +54,8 @@ function slack_inbox.read(payload)
   local click = { decision = DECISIONS[action.action_id],
     value = text(field(action, 'value'), '^[%w:%-]+$', 300),
     user = text(field(field(payload, 'user'), 'id'), '^[UW]%w+$', 64),
-    team = (team == nil or team == json.null) and '' or id(field(team, 'id')), app = id(field(payload, 'api_app_id')),
+    team = (team == nil or team == json.null) and '' or id(field(team, 'id')),
+    app = id(field(payload, 'api_app_id')),
     channel = id(field(container, 'channel_id') or field(field(payload, 'channel'), 'id')),
     ts = text(field(container, 'message_ts') or field(field(payload, 'message'), 'ts'),
       '^%d+%.%d+$', 32) }
