@@ -4,6 +4,7 @@
 local async = require 'async'
 local audit = require 'engine.audit'
 local clock = require 'perigee.clock'
+local json = require 'perigee.json'
 local log = require 'log'
 local metrics = require 'engine.metrics'
 local notify = require 'engine.notify'
@@ -148,9 +149,12 @@ function approvals.expire(engine)
   end
 end
 
---- Plans that are of no use any more.
+--- Plans that are of no use any more. All of them are looked at each second, so their previews,
+--- which are the most of them, are not read.
 function approvals.supersede(engine)
-  for _, p in ipairs(plans.list(engine.store, -1, 'pending')) do
+  for _, p in ipairs(engine.store:rows [[select id, playbook, incident_id, trust, actions from plans
+    where state = 'pending']]) do
+    p.actions = json.decode(p.actions)
     local why = outdated(engine, p)
     if why then plans.move(engine, p.id, 'pending', 'superseded', { reason = why }) end
   end

@@ -114,7 +114,7 @@ local function new_engine(read, store)
     kubernetes = values.kubernetes and kubernetes.connect(values.kubernetes),
     external_url = values.external_url or own_url(values.listen),
     own_port = values.listen.port, queries = async.gate(values.limits.concurrent_queries),
-    proposing = {} }
+    proposing = {}, looking = {} }
   engine.alerts_out = alerts_out.queue(engine.alertmanager)
   engine.models = models.keeper(store, engine.source)
   --- The samples of an expression as templates see them.

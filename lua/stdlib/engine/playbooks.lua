@@ -19,6 +19,7 @@ local trust = require 'engine.trust'
 local playbooks = {}
 
 local LOOKS, FIRST_PAUSE = 4, 2 -- attempts to look at the targets; seconds after the first
+local AT_ONCE = 4 -- triggers of one playbook whose targets are looked at; the others wait in turn
 
 local STATE = { auto = 'approved', human_approve = 'pending', recommend = 'blocked' }
 
@@ -129,7 +130,7 @@ end
 --- Looks at the targets, and again after a while where they are not to be had; then a plan is made
 --- that says so.
 local function look(engine, def, event, p)
-  for attempt = 1, LOOKS do
+  for attempt = 1, engine.stopping and 0 or LOOKS do
     local seen, failure = look_once(engine, def, event, p)
     if seen then
       p.previews, p.failure = seen, nil
@@ -171,7 +172,9 @@ function playbooks.propose(engine, def, event, about)
     local _ <close> = setmetatable({}, { __close = function()
       engine.proposing[under_way] = nil
     end })
-    look(engine, def, event, p)
+    local gate = engine.looking[def.name] or async.gate(AT_ONCE)
+    engine.looking[def.name] = gate
+    gate:run(look, engine, def, event, p)
     -- The generation that is active now asks by its own rules.
     if not engine.stopping then conclude(engine, def, about, p) end
     engine.poke()

@@ -160,6 +160,25 @@ describe('a plan whose actions are previewed', function()
     assert.matches('^trust lowered from auto: argocd owns spec.replicas', p.reason)
   end)
 
+  it('takes its turn where many are made at once', function()
+    local t, engine = thing(), new_engine 'human_approve'
+    local def, at_once, most, asked = engine.rules.playbooks.mend, 0, 0, 0
+    def.plan = function() return { { kind = 'action', name = 'test.turn', options = { to = 3 } } } end
+    engine.run = function(_, f, ...) async.spawn(f, ...) end
+    t.says.preview = function()
+      at_once = at_once + 1
+      most = math.max(most, at_once)
+      async.turn()
+      at_once = at_once - 1
+    end
+    for i = 1, 20 do
+      playbooks.propose(engine, def, { labels = {} }, { target = 'target ' .. i,
+        is_new = function() return true end, done = function() asked = asked + 1 end })
+    end
+    support.turns(200)
+    assert.same({ 4, 20, 20 }, { most, asked, #plans.list(engine.store, 50) })
+  end)
+
   it('that cannot be done, or has nothing to do, is blocked and says so', function()
     thing().says.preview = { summary = 'turn', refusal = 'it is screwed tight' }
     local _, p = propose { turn(3) }

@@ -118,7 +118,7 @@ function support.engine(o)
   local source = o.source or support.source()
   local engine = { config = values, store = o.store or assert(store.open(o.path or ':memory:')),
     process = o.process or 'process-1', source = source, own_port = values.listen.port,
-    external_url = 'http://127.0.0.1:9747', proposing = {},
+    external_url = 'http://127.0.0.1:9747', proposing = {}, looking = {},
     queries = async.gate(values.limits.concurrent_queries),
     rules = o.rules and support.rules(o.rules) or { signals = {}, incidents = {}, playbooks = {},
       forecasts = {}, predictions = {}, policies = {}, groups = {}, alerts = {}, files = {} } }
