@@ -26,9 +26,11 @@ static inline lua_State *engine_state(const char *script)
     abort();
 }
 
-/* Calls the function with the input; what it raises is a finding. */
-static inline void engine_call(lua_State *L, const uint8_t *data, size_t size)
+/* Calls the script's function with the input; what it raises is a finding. */
+static inline void engine_call(const char *script, const uint8_t *data, size_t size)
 {
+    static lua_State *L;
+    if (L == NULL) L = engine_state(script);
     lua_pushvalue(L, 1);
     lua_pushlstring(L, (const char *)data, size);
     if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;

@@ -49,8 +49,6 @@ static const char script[] =
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static lua_State *L;
-    if (L == NULL) L = engine_state(script);
-    engine_call(L, data, size);
+    engine_call(script, data, size);
     return 0;
 }
