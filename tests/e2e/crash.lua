@@ -1,5 +1,6 @@
 --- A perigee that ends where the test wants it to (crash_shim.c), and its source, target and
 --- Alertmanager in one, which notes what reaches it.
+local async = require 'async'
 local fake = require 'fakes.prometheus'
 local json = require 'json'
 local world = require 'e2e.world'
@@ -151,6 +152,34 @@ function Patient:reload()
   self.reloads = self.reloads + 1
   self.perigee:set_rules('cure.lua', ('-- %d\n%s'):format(self.reloads, self.rules))
   self.perigee.child:kill(1)
+end
+
+-- -- many of them -------------------------------------------------------------------------------
+
+--- Plays the rounds of all stories, so many at a time. SOAK=1: it tells how far it is.
+---@param stories table[]
+---@param add fun(rounds: (fun(): string?)[], story: table)  adds the rounds of a story, each of
+---       which returns what is wrong after it
+---@param at_once integer
+---@return string[] problems
+function crash.rounds(stories, add, at_once)
+  local rounds, jobs, problems, done = {}, {}, {}, 0
+  for i, story in ipairs(stories) do
+    jobs[i] = function() add(rounds, story) end
+  end
+  async.all(jobs)
+  for i, one in ipairs(rounds) do
+    jobs[i] = function()
+      local problem = one() -- first: while it waits, others are added
+      problems[#problems + 1] = problem
+      done = done + 1
+      if os.getenv 'SOAK' and done % 20 == 0 then
+        print(('crashes: %d of %d rounds, %d wrong'):format(done, #rounds, #problems))
+      end
+    end
+  end
+  async.all(jobs, at_once)
+  return problems
 end
 
 return crash

@@ -1,4 +1,3 @@
-local async = require 'async'
 local crash = require 'e2e.crash'
 
 -- SOAK=1 (`make soak`): every point; else some of them.
@@ -176,22 +175,7 @@ end
 
 describe('kill -9', function()
   it('at any point leaves no action done twice, and nothing unsaid', function()
-    local rounds, jobs, problems, done = {}, {}, {}, 0
-    for i, story in ipairs(STORIES) do
-      jobs[i] = function() add_rounds(rounds, story) end
-    end
-    async.all(jobs)
-    for i, one in ipairs(rounds) do
-      jobs[i] = function()
-        local problem = one() -- first: while it waits, others are added
-        problems[#problems + 1] = problem
-        done = done + 1
-        if SOAK and done % 20 == 0 then
-          print(('crashes: %d of %d rounds, %d wrong'):format(done, #rounds, #problems))
-        end
-      end
-    end
-    async.all(jobs, 12)
+    local problems = crash.rounds(STORIES, add_rounds, 12)
     assert.equal(0, #problems, table.concat(problems, '\n\n'))
   end)
 end)

@@ -1,6 +1,5 @@
 --- kill -9 while a plan acts on Kubernetes. The cluster can tell what has happened: so every plan
 --- comes to its end, and each of its actions has changed the Deployment exactly once.
-local async = require 'async'
 local crash = require 'e2e.crash'
 local kubernetes = require 'fakes.kubernetes'
 
@@ -153,22 +152,7 @@ end
 
 describe('kill -9 of who acts on Kubernetes', function()
   it('at any point leaves every action done once, and no approval lost or used twice', function()
-    local rounds, jobs, problems, done = {}, {}, {}, 0
-    for i, story in ipairs(STORIES) do
-      jobs[i] = function() add_rounds(rounds, story) end
-    end
-    async.all(jobs)
-    for i, one in ipairs(rounds) do
-      jobs[i] = function()
-        local problem = one() -- first: while it waits, others are added
-        problems[#problems + 1] = problem
-        done = done + 1
-        if SOAK and done % 20 == 0 then
-          print(('crashes: %d of %d rounds, %d wrong'):format(done, #rounds, #problems))
-        end
-      end
-    end
-    async.all(jobs, 8)
+    local problems = crash.rounds(STORIES, add_rounds, 8)
     assert.equal(0, #problems, table.concat(problems, '\n\n'))
   end)
 end)
