@@ -1,7 +1,6 @@
 --- From an odd signal to what is done about it, as far as it is trusted and allowed.
 local fake = require 'fakes.prometheus'
 local file = require 'perigee.file'
-local http = require 'http'
 local json = require 'json'
 local world = require 'e2e.world'
 
@@ -25,17 +24,11 @@ local w, source, shop, p
 
 before_each(function()
   w, source = world.new(), fake.serve()
-  shop = { requests = {} }
-  shop.server = assert(http.serve({}, function(request)
-    table.insert(shop.requests, request)
-    return shop.answer and shop.answer(request) or {}
-  end))
-  shop.url = ('http://127.0.0.1:%d/'):format(shop.server:port())
+  shop = w:target()
 end)
 after_each(function()
   w:close()
   source.close()
-  shop.server:close()
 end)
 
 --- Perigee with RULES and these playbooks, allowed to call the shop.
@@ -356,11 +349,11 @@ end)
 describe('a verification that fails', function()
   it('reverts what was done, and calls a person through Alertmanager', function()
     local pages = {}
-    local pager = assert(http.serve({}, function(request)
+    local port = w:serve(function(request)
       for _, alert in ipairs(json.decode(request.body).alerts) do pages[#pages + 1] = alert end
       return {}
-    end))
-    local am = w:alertmanager(('http://127.0.0.1:%d/'):format(pager:port()))
+    end)
+    local am = w:alertmanager(('http://127.0.0.1:%d/'):format(port))
     perigee([[
 playbook "act" { when = incident "odd", trust = "auto", plan = function(event)
   return mend(event, { verify { query = "errors", below = 0.1, within = "2s",
@@ -378,6 +371,5 @@ playbook "act" { when = incident "odd", trust = "auto", plan = function(event)
       { page.status, page.labels.alertname, page.labels.playbook, page.labels.plan,
         page.labels.severity, page.labels.app })
     assert.equal('act: ' .. failed.reason, page.annotations.summary)
-    pager:close()
   end)
 end)

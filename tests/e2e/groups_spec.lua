@@ -1,7 +1,6 @@
 --- Rule groups from end to end: what a real Prometheus makes of the same files, and what a real
 --- Alertmanager is told.
 local clock = require 'perigee.clock'
-local http = require 'http'
 local json = require 'json'
 local prometheus = require 'prometheus'
 local testing = require 'testing.world'
@@ -60,18 +59,6 @@ local JOB <const> = [[
       static_configs: [ { targets: ["127.0.0.1:%d"] } ] }
 ]]
 
-local function app(values)
-  local server = assert(http.serve({}, function()
-    local lines = { '# TYPE load gauge' }
-    for name, value in pairs(values) do
-      lines[#lines + 1] = ('load{app=%q} %s'):format(name, value)
-    end
-    return { headers = { ['Content-Type'] = 'text/plain; version=0.0.4' },
-      body = table.concat(lines, '\n') .. '\n' }
-  end))
-  return server, ('127.0.0.1:%d'):format(server:port())
-end
-
 --- What both tell of their rules, without what differs: times, errors' words, the expression, which
 --- Prometheus writes anew, and the column of a template's error, for Prometheus adds to the text.
 local function shape(answer)
@@ -94,21 +81,21 @@ local function shape(answer)
 end
 
 describe('rule groups beside a real Prometheus and a real Alertmanager', function()
-  local w, server, target, url, child, client, hook, told, p
+  local w, target, url, child, client, told, p
   setup(function()
     w, told = world.new(), {}
-    server, target = app { a = 1, b = 2 }
+    target = w:gauge { a = 1, b = 2 }
     w:write('rules.d/first.yaml', 'groups: []\n')
-    hook = assert(http.serve({}, function(request)
+    local hook = w:serve(function(request)
       for _, alert in ipairs(json.decode(request.body).alerts) do told[#told + 1] = alert end
       return {}
-    end))
+    end)
     local port = testing.free_port()
     url = ('http://127.0.0.1:%d'):format(port)
     p = w:configure { source = url, rules = { ['only.yaml'] = ONLY },
       config = ('evaluation_interval: 1s\nexternal_labels: { site: here }\n'
         .. 'alertmanager: { url: "%s" }\n'):format(w:alertmanager(('http://127.0.0.1:%d'):format(
-        hook:port()))) }
+        hook))) }
     child = select(2, w:prometheus { port = port, targets = { target }, jobs = JOB:format(p.port),
       more = 'rule_files: [ rules.d/*.yaml ]\n' })
     p:start()
@@ -117,8 +104,6 @@ describe('rule groups beside a real Prometheus and a real Alertmanager', functio
   end)
   teardown(function()
     w:close()
-    server:close()
-    hook:close()
   end)
 
   --- Adds the state of an alert where it is another than before.

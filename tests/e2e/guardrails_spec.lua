@@ -3,7 +3,6 @@
 local clock = require 'perigee.clock'
 local fake = require 'fakes.prometheus'
 local file = require 'perigee.file'
-local http = require 'http'
 local json = require 'json'
 local world = require 'e2e.world'
 
@@ -20,17 +19,11 @@ local w, source, shop, p
 
 before_each(function()
   w, source = world.new(), fake.serve()
-  shop = { requests = {} }
-  shop.server = assert(http.serve({}, function(request)
-    table.insert(shop.requests, request)
-    return shop.answer and shop.answer(request) or {}
-  end))
-  shop.url = ('http://127.0.0.1:%d/'):format(shop.server:port())
+  shop = w:target()
 end)
 after_each(function()
   w:close()
   source.close()
-  shop.server:close()
 end)
 
 local function perigee(playbooks, guardrails)

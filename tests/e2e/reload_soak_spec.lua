@@ -127,8 +127,8 @@ local function change(round)
 end
 
 local function reloads()
-  return p:metric 'perigee_reloads_total{outcome="ok"}',
-    p:metric 'perigee_reloads_total{outcome="failed"}'
+  return p:metric('perigee_reloads_total{outcome="ok"}',
+    'perigee_reloads_total{outcome="failed"}')
 end
 
 local function reload(round)

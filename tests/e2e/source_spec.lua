@@ -2,26 +2,12 @@
 --- unless the data says so.
 local async = require 'async'
 local fake = require 'fakes.prometheus'
-local http = require 'http'
 local process = require 'perigee.process'
 local prometheus = require 'prometheus'
 local raw = require 'fakes.raw'
 local testing = require 'testing.world'
 local tls = require 'fakes.tls'
 local world = require 'e2e.world'
-
---- A program to scrape: a gauge by its label `app`.
-local function app(values)
-  local server = assert(http.serve({}, function()
-    local lines = { '# TYPE load gauge' }
-    for name, value in pairs(values) do
-      lines[#lines + 1] = ('load{app=%q} %s'):format(name, value)
-    end
-    return { headers = { ['Content-Type'] = 'text/plain; version=0.0.4' },
-      body = table.concat(lines, '\n') .. '\n' }
-  end))
-  return server, ('127.0.0.1:%d'):format(server:port())
-end
 
 --- Thirty days of one series, a sample a minute, as OpenMetrics text.
 local DAYS <const> = 30
@@ -56,12 +42,11 @@ describe('a real Prometheus', function()
   local w, server, target, values, url, child
   setup(function()
     w, values = world.new(), { a = 1, b = 1 }
-    server, target = app(values)
+    target, server = w:gauge(values)
     url, child = w:prometheus { targets = { target }, history = history(os.time() // 60 * 60) }
   end)
   teardown(function()
     w:close()
-    server:close()
   end)
 
   it('gives series, which go from inactive to pending, firing and resolved each for itself',
@@ -168,24 +153,19 @@ end)
 local RESIDENT <const> = os.getenv 'ASAN_OPTIONS' and 400e6 or 60e6
 
 describe('a source that is not as it should be', function()
-  local w, source, hook, called
+  local w, source, hook
   before_each(function()
-    w, source, called = world.new(), fake.serve(), 0
-    hook = assert(http.serve({}, function()
-      called = called + 1
-      return {}
-    end))
+    w, source = world.new(), fake.serve()
+    hook = w:target()
   end)
   after_each(function()
     w:close()
     source.close()
-    hook:close()
   end)
 
   local function perigee(config)
-    local url = ('http://127.0.0.1:%d/'):format(hook:port())
-    return w:perigee { source = source.url, config = (config or '') .. CONFIG:format(url),
-      rules = { ['x.lua'] = RULES:format(url) } }
+    return w:perigee { source = source.url, config = (config or '') .. CONFIG:format(hook.url),
+      rules = { ['x.lua'] = RULES:format(hook.url) } }
   end
   local function condition(p, wanted)
     return w:wait_for(wanted, 15, function()
@@ -223,7 +203,7 @@ describe('a source that is not as it should be', function()
     source.answer, source.values.x = nil, 1
     condition(p, 'ok')
     assert.same({}, p:get '/api/v1/plans')
-    assert.equal(0, called)
+    assert.same({}, hook.requests)
   end)
 
   it('gives a million series, which are not even read', function()
@@ -239,7 +219,7 @@ describe('a source that is not as it should be', function()
     assert.truthy(s.error:find('limits.max_series', 1, true), s.error)
     source.answer, source.values.x = nil, 1
     condition(p, 'ok')
-    assert.equal(0, called)
+    assert.same({}, hook.requests)
     assert.is_true(p:metric 'process_resident_memory_bytes' < RESIDENT)
   end)
 
@@ -250,7 +230,7 @@ describe('a source that is not as it should be', function()
     assert.truthy(condition(p, 'error').error:find('11 series; at most 10', 1, true))
     table.remove(source.values.x)
     condition(p, 'ok')
-    w:wait_for('an action, now that the data is good', 10, function() return called > 0 end)
+    w:wait_for('an action, now that the data is good', 10, function() return #hook.requests > 0 end)
   end)
 
   it('knows that its answer is partial: what fires by it leads to no action', function()
@@ -266,9 +246,9 @@ describe('a source that is not as it should be', function()
     assert.equal('the incident rests on partial data', plan.reason)
     assert.truthy(p:signal('x').error:find('store gateway 2 is down', 1, true))
     assert.is_true(p:signal('x').series[1].partial)
-    assert.equal(0, called)
+    assert.same({}, hook.requests)
     source.answer, source.values.x = nil, 9
-    w:wait_for('the action, once the answer is whole', 10, function() return called > 0 end)
+    w:wait_for('the action, once the answer is whole', 10, function() return #hook.requests > 0 end)
   end)
 
   it('gives NaN, or nothing any more: neither is odd, and neither is good', function()
@@ -280,7 +260,7 @@ describe('a source that is not as it should be', function()
     end)
     source.values.x = nil
     condition(p, 'no_data')
-    assert.equal(0, called)
+    assert.same({}, hook.requests)
   end)
 
   it('is too slow', function()
@@ -318,7 +298,7 @@ describe('a source that is not as it should be', function()
     assert.equal(200, p:request('GET', '/-/ready').status)
     source = fake.serve(port)
     source.values.x = 9
-    w:wait_for('the action', 15, function() return called == 1 end)
+    w:wait_for('the action', 15, function() return #hook.requests == 1 end)
     source.close()
     condition(p, 'error')
     assert.equal('firing', p:signal('x').state) -- as it was: no answer is no news
@@ -328,7 +308,7 @@ describe('a source that is not as it should be', function()
     w:wait_for('the end of it', 10, function()
       return p:get('/api/v1/incidents')[1].state == 'resolved'
     end)
-    assert.equal(1, called)
+    assert.equal(1, #hook.requests)
   end)
 end)
 

@@ -13,8 +13,58 @@ World.__index = World
 
 ---@return table  a testing.World that can do more
 function world.new()
-  return setmetatable(testing.new 'perigee-e2e', World)
+  local self = setmetatable(testing.new 'perigee-e2e', World)
+  self.servers = {}
+  return self
 end
+
+-- -- what perigee looks at and acts upon --------------------------------------------------------
+
+--- Serves until the world is closed.
+---@param handler fun(request: http.Incoming): http.Outgoing
+---@return integer port
+---@return table server
+function World:serve(handler)
+  local server = assert(http.serve({}, handler))
+  self.servers[#self.servers + 1] = server
+  return server:port(), server
+end
+
+--- A shop that is acted upon: it keeps what it is asked, and answers as its field `answer` says.
+---@return { url: string, port: integer, requests: http.Incoming[], answer?: function }
+function World:target()
+  local shop = { requests = {} }
+  shop.port = self:serve(function(request)
+    table.insert(shop.requests, request)
+    return shop.answer and shop.answer(request) or {}
+  end)
+  shop.url = ('http://127.0.0.1:%d/'):format(shop.port)
+  return shop
+end
+
+--- A program to scrape, with a gauge `load` by its label `app`.
+---@param values table<string, number>  by app; read anew each time
+---@return string target  host and port
+---@return table server
+function World:gauge(values)
+  local port, server = self:serve(function()
+    local lines = { '# TYPE load gauge' }
+    for name, value in pairs(values) do
+      lines[#lines + 1] = ('load{app=%q} %s'):format(name, value)
+    end
+    return { headers = { ['Content-Type'] = 'text/plain; version=0.0.4' },
+      body = table.concat(lines, '\n') .. '\n' }
+  end)
+  return '127.0.0.1:' .. port, server
+end
+
+--- Ends the servers behind all that asks them.
+function World:close()
+  testing.World.close(self)
+  for _, server in ipairs(self.servers) do server:close() end
+end
+
+-- -- the command line and its friends -------------------------------------------------------------
 
 --- Runs the command line to its end.
 ---@return integer status
@@ -188,13 +238,18 @@ function Perigee:signal(name)
   end
 end
 
---- The value of one sample of /metrics, 0 where there is none.
-function Perigee:metric(name)
+--- The values of samples of /metrics, all at one time; 0 where there is none.
+---@param ... string  as /metrics writes them: name{labels}
+---@return number ...
+function Perigee:metric(...)
   local text = testing.must(testing.get(self.url .. '/metrics'), 'no /metrics')
+  local values, out = {}, {}
   for line in text:gmatch '[^\n]+' do
-    if line:sub(1, #name + 1) == name .. ' ' then return tonumber(line:match '(%S+)$') end
+    local name, value = line:match '^([^#].*) (%S+)$'
+    if name then values[name] = tonumber(value) end
   end
-  return 0
+  for i, name in ipairs { ... } do out[i] = values[name] or 0 end
+  return table.unpack(out)
 end
 
 --- Waits until f() gives something; see testing.World.
