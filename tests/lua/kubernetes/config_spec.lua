@@ -76,8 +76,9 @@ describe('a kubeconfig', function()
 
   it('need not say who we are', function()
     for _, context in ipairs { '{cluster: k}', '{cluster: k, user: ""}' } do
-      local made = load { kubeconfig = write('config', ('contexts: [{name: c, context: %s}]'):format(
-        context), 'current-context: c', CLUSTER, 'users: []') }
+      local contexts = ('contexts: [{name: c, context: %s}]'):format(context)
+      local made = load { kubeconfig = write('config', contexts, 'current-context: c', CLUSTER,
+        'users: []') }
       assert.same({ server = 'https://10.0.0.1:6443', context = 'c', timeout = 10, user = {} },
         made)
     end
