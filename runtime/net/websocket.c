@@ -379,6 +379,10 @@ static void on_connected(void *ud, CURL *easy, CURLcode rc)
 static void keep_alive(struct websocket *ws, int64_t now)
 {
     char words[80];
+    if (ws->paused) { /* what would show that the peer lives may lie unread */
+        ws->last_pong_ms = now;
+        if (ws->last_peer_ping_ms > 0) ws->last_peer_ping_ms = now;
+    }
     if (now - ws->last_pong_ms >= ws->pong_timeout_ms) {
         snprintf(words, sizeof words, "no pong for %g s", (double)ws->pong_timeout_ms / 1000);
         fail(ws, -ETIMEDOUT, words);

@@ -40,7 +40,8 @@ int websocket_open(struct websocket **out, struct loop *l, const struct websocke
 
 /* Text, whole: 0, -ENOTCONN before it is open, or as websocket_frames_send(). */
 int websocket_send(struct websocket *ws, const char *data, size_t len);
-void websocket_pause(struct websocket *ws, bool paused); /* paused: nothing is read */
+/* Paused: nothing is read, and no peer given up for its silence. */
+void websocket_pause(struct websocket *ws, bool paused);
 void websocket_close(
     struct websocket *ws); /* in order, with 1000; closed() comes within the time */
 void websocket_abandon(struct websocket *ws); /* at once, and nobody is told; not from an event */

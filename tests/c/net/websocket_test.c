@@ -545,6 +545,28 @@ TEST(a_pause_leaves_bytes_where_they_are)
     assert_string_equal(told.last.data, "ho");
 }
 
+TEST(a_pause_is_not_taken_for_the_peers_silence)
+{
+    struct websocket_options o = options();
+    struct text body = {0};
+    o.ping_ms = 20;
+    o.pong_timeout_ms = 60;
+    start(&o);
+    run();
+    websocket_pause(ws, true);
+    for (int pings = 0; pings < 6;) { /* longer than the time */
+        uv_run(loop_uv(loop), UV_RUN_ONCE);
+        if (!heard(0x89, &body)) continue;
+        pings++;
+        text_free(&server.frames);
+    }
+    assert_false(told.closed);
+    websocket_pause(ws, false);
+    run_until_closed();
+    assert_non_null(strstr(told.err.text, "no pong for 0.06 s"));
+    text_free(&body);
+}
+
 TEST(it_may_be_abandoned_at_any_moment)
 {
     for (int turns = 0; turns < 40; turns++) {
@@ -598,6 +620,7 @@ int main(void)
         WITH_SERVER(a_peer_that_stops_to_ping_is_given_up_and_one_that_never_did_is_not),
         WITH_SERVER(what_a_peer_does_not_read_is_not_kept_without_bound),
         WITH_SERVER(a_pause_leaves_bytes_where_they_are),
+        WITH_SERVER(a_pause_is_not_taken_for_the_peers_silence),
         WITH_SERVER(it_may_be_abandoned_at_any_moment),
         WITH_SERVER(it_may_be_closed_before_it_is_open),
     };
