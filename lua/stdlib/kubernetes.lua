@@ -41,6 +41,14 @@ local function object_path(resource, namespace, name, subresource)
   return path_of(resource, namespace, name, subresource)
 end
 
+--- An object as an answer, which anything may have given that sits in front of the server.
+local function whole(object, failure)
+  if object and type(object.metadata) ~= 'table' then
+    return nil, { kind = 'not_kubernetes', message = 'the answer is no object of Kubernetes' }
+  end
+  return object, failure
+end
+
 --- The query of a call that changes something.
 local function write_query(o)
   return { dryRun = o.dry_run and 'All' or nil, fieldManager = o.field_manager or MANAGER,
@@ -84,16 +92,16 @@ function Client:server_version() return self.transport:send('GET', '/version') e
 function Client:get(resource, namespace, name)
   local path, failure = object_path(resource, namespace, name)
   if not path then return nil, failure end
-  return self.transport:send('GET', path)
+  return whole(self.transport:send('GET', path))
 end
 
 --- One page after the other, into `list`; the server's Status 410 where they take too long.
 local function read_pages(client, path, query, list)
   query.continue = nil
   repeat
-    local page, failure = client.transport:send('GET', path, { query = query })
+    local page, failure = whole(client.transport:send('GET', path, { query = query }))
     if not page then return nil, failure end
-    local meta = type(page.metadata) == 'table' and page.metadata or {}
+    local meta = page.metadata
     local kind = type(page.kind) == 'string' and page.kind:match '^(%u%w*)List$'
     for _, item in ipairs(type(page.items) == 'table' and page.items or {}) do
       -- Items of a list leave out what the list's own kind says of them all.
@@ -163,8 +171,8 @@ function Client:patch(resource, namespace, name, patch, o)
   if o.force and o.type ~= 'apply' then error('patch: force is of an "apply" alone', 2) end
   local path, failure = object_path(resource, namespace, name, o.subresource)
   if not path then return nil, failure end
-  return self.transport:send('PATCH', path,
-    { query = write_query(o), content_type = content_type, body = patch })
+  return whole(self.transport:send('PATCH', path,
+    { query = write_query(o), content_type = content_type, body = patch }))
 end
 
 ---@param resource string
@@ -192,7 +200,7 @@ function Client:update(resource, namespace, name, object, o)
   o = o or {}
   local path, failure = object_path(resource, namespace, name, o.subresource)
   if not path then return nil, failure end
-  return self.transport:send('PUT', path, { query = write_query(o), body = object })
+  return whole(self.transport:send('PUT', path, { query = write_query(o), body = object }))
 end
 
 --- What a removal must still find, and how it goes about it. A body's options stand instead of the

@@ -1,3 +1,4 @@
+local answers = require 'actions.kubernetes.answers'
 local http = require 'http'
 local json = require 'json'
 local kubernetes = require 'kubernetes'
@@ -88,6 +89,23 @@ describe('kubernetes client:get', function()
         assert.same({ { reason = 'FieldValueInvalid', field = 'spec.replicas',
           message = 'must be more' } }, failure.causes)
       end)
+  end)
+
+  it('takes nothing for an object that is none', function()
+    local get, list, patch = 'get', 'list', 'patch'
+    for _, body in ipairs { '{}', '[]', '[{"metadata":{}}]', '{"metadata":1}', '{"items":[]}',
+      'null', '"a"', '<html>', '{"metadata":{', '' } do
+      with({ status = 200, body = body }, function(k)
+        for _, call in ipairs { get, list, patch } do
+          local object, failure = k[call](k, 'pods', 'shop', call ~= list and 'a' or nil, {},
+            { type = 'merge' })
+          assert.is_nil(object, body)
+          assert.equal('not_kubernetes', failure.kind, body)
+          assert.is_true(answers.failure(failure, 'it').transient)
+          assert.equal('unknown', answers.outcome(failure, 'it').result)
+        end
+      end)
+    end
   end)
 
   it('asks again where that may help, as often as is bounded', function()

@@ -28,7 +28,8 @@ end
 function answers.failure(f, what)
   local status = f.status
   return { message = answers.words(f, what),
-    transient = not status or status >= 500 or status == 429 or answers.is_conflict(f) }
+    transient = not status or status >= 500 or status == 429 or f.kind == 'not_kubernetes'
+      or answers.is_conflict(f) }
 end
 
 --- What has come of a write that failed. A server that has failed itself, or has not answered, may
