@@ -42,13 +42,13 @@ local function names()
   return out
 end
 
-return function(name, ...)
+local function run(name, ...)
   if name == '--version' or name == '-V' then name = 'version' end
   if name == '--help' or name == '-h' or name == 'help' and ... == nil then
     help(io.stdout)
     return 0
   end
-  if name == 'help' then return require('command.main')(..., '--help') end
+  if name == 'help' then return run(..., '--help') end
   if name == nil then
     help(io.stderr)
     return 2
@@ -58,4 +58,14 @@ return function(name, ...)
   end
   io.stderr:write('perigee: ', require('check').unknown('command', name, names()), '\n')
   return 2
+end
+
+local EPIPE <const> = 32 -- who reads has enough
+
+return function(...)
+  local status = run(...)
+  local ok, message, code = io.stdout:flush()
+  if ok or code == EPIPE then return status end
+  io.stderr:write('perigee: standard output: ', message, '\n')
+  return status == 0 and 3 or status
 end

@@ -1,6 +1,7 @@
 local changes = require 'risk.changes'
 local file = require 'perigee.file'
 local json = require 'json'
+local process = require 'perigee.process'
 local repository = require 'lua.risk.repository'
 local score = require 'risk.score'
 local settings = require 'risk.settings'
@@ -171,6 +172,15 @@ describe('perigee risk', function()
       local change = assert(changes.read(r.folder, 'main', 'HEAD'))
       assert.equal(score_of_old(r), score.files(change, settings.defaults()).points)
     end
+  end)
+
+  it('does not end well where its words are lost', function()
+    local r = repository.new()
+    r:commit { a = 'x' }
+    local status, _, err = process.start { 'sh', '-c', '"$0" risk --base main --json >/dev/full',
+      file.executable(), cwd = r.folder }:wait(60)
+    assert.equal(3, status)
+    assert.equal('perigee: standard output: No space left on device\n', err)
   end)
 
   it('is code quality for GitLab', function()
