@@ -4,6 +4,7 @@
 local alertmanager = require 'alertmanager'
 local alerts = require 'engine.alerts'
 local check = require 'check'
+local clock = require 'perigee.clock'
 local json = require 'perigee.json'
 local log = require 'log'
 local metrics = require 'engine.metrics'
@@ -12,6 +13,7 @@ local read_time = require('perigee.series_file').time
 local webhook = {}
 
 local MAX_ALERTS = 10000 -- of one request
+local TELL_EVERY = 60    -- seconds between two lines about the same
 
 -- -- fields ---------------------------------------------------------------------------------------
 
@@ -128,14 +130,20 @@ function webhook.read(body)
   return list, head
 end
 
---- Alerts whose fingerprint is another than their labels': not Alertmanager's, or changed on the
---- way.
-local function count_strange(list)
-  local n = 0
+--- Tells, once a minute at most, of alerts whose fingerprint is another than their labels': not
+--- Alertmanager's, or changed on the way.
+local function tell_of_strange(engine, sender, list)
+  local now = clock.now()
+  local told = engine.strange_alerts or { n = 0, at = -TELL_EVERY }
+  engine.strange_alerts = told
   for _, alert in ipairs(list) do
-    if alertmanager.fingerprint(alert.labels) ~= alert.fingerprint then n = n + 1 end
+    if alertmanager.fingerprint(alert.labels) ~= alert.fingerprint then told.n = told.n + 1 end
   end
-  return n
+  if told.n > 0 and math.abs(now - told.at) >= TELL_EVERY then
+    log.warn('alerts came with a fingerprint that is not their labels\'',
+      { sender = sender, alerts = told.n })
+    told.n, told.at = 0, now
+  end
 end
 
 --- POST /api/v1/webhook/alertmanager
@@ -157,11 +165,7 @@ function webhook.alertmanager(engine, call)
     return nil, { status = 503, message = message }
   end
   for outcome, n in pairs(counts) do metrics.webhook_alerts:add(n, outcome) end
-  local strange = count_strange(list)
-  if strange > 0 then
-    log.warn('alerts came with a fingerprint that is not their labels\'',
-      { sender = call.identity.name, alerts = strange })
-  end
+  tell_of_strange(engine, call.identity.name, list)
   if head.truncatedAlerts > 0 then
     metrics.webhook_alerts:add(head.truncatedAlerts, 'truncated')
     log.warn('Alertmanager has left alerts out of a message (max_alerts)',

@@ -3,6 +3,7 @@ local alerts = require 'engine.alerts'
 local async = require 'async'
 local clock = require 'perigee.clock'
 local json = require 'perigee.json'
+local log = require 'perigee.log'
 local routes = require 'server.routes'
 local store = require 'perigee.store'
 local support = require 'lua.engine.support'
@@ -209,6 +210,22 @@ describe('the webhook', function()
     clock.advance(1)
     alerts.expire(w.engine)
     assert.equal(200, (w.send(body { another })))
+  end)
+
+  it('with a fingerprint that is not its labels\' is told of once a minute', function()
+    local w = world()
+    local function told(n)
+      log.capture(true)
+      for i = 1, n do
+        assert.equal(200, (w.send(body { alert { fingerprint = ('%016x'):format(i) } })))
+      end
+      return log.capture(false):match 'not their labels.-alerts=(%d+)'
+    end
+    assert.equal('1', told(5))
+    clock.advance(59)
+    assert.is_nil(told(5))
+    clock.advance(1)
+    assert.equal('10', told(1))
   end)
 
   it('is on the disk when it has been answered', function()
