@@ -163,7 +163,9 @@ describe('a plan whose actions are previewed', function()
   it('takes its turn where many are made at once', function()
     local t, engine = thing(), new_engine 'human_approve'
     local def, at_once, most, asked = engine.rules.playbooks.mend, 0, 0, 0
-    def.plan = function() return { { kind = 'action', name = 'test.turn', options = { to = 3 } } } end
+    def.plan = function()
+      return { { kind = 'action', name = 'test.turn', options = { to = 3 } } }
+    end
     engine.run = function(_, f, ...) async.spawn(f, ...) end
     t.says.preview = function()
       at_once = at_once + 1
