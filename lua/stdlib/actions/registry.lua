@@ -10,7 +10,7 @@
 ---       guardrail looks at more than the target
 ---@field allowed? fun(args: table, config: table): string?  why the operator forbids it
 ---@field preview? fun(args: table, context: Action.Context): Action.Preview?, Action.Failure?
----       what it would do to the object as it is now; changes nothing
+---       what it would do to the object as it is now; changes nothing, is asked where it is allowed
 ---@field run? fun(args: table, context: Action.Context): Action.Outcome  context.before is what the
 ---       preview just before it has recorded
 ---@field settled? fun(args: table, context: Action.Context): Action.Outcome?, string?  the check

@@ -132,8 +132,9 @@ function act.settle(engine, p, position, row)
   local args = plan.arguments(action)
   local limit = args.timeout or SETTLE
   local deadline = math.min(kept.deadline, clock.now() + limit) -- clocks go back
-  local outcome, words = registry.get(action.name).settled(args,
+  local outcome, words, mistake = previews.ask('settled', action,
     context_of(engine, p, position, row))
+  words = words or mistake
   if not outcome and clock.now() < deadline then
     return again(engine, p, position, { message = kept.message, waits_for = words,
       deadline = deadline, idle = kept.idle }, math.max(1, math.min(15, limit / 60)))
@@ -152,8 +153,9 @@ end
 ---@return integer? attempt  how often it has been run
 function act.find_out(engine, p, position, row)
   local action, kept = p.actions[position], json.decode(row.outcome)
-  local outcome = registry.get(action.name).find_out(plan.arguments(action),
+  local outcome, _, mistake = previews.ask('find_out', action,
     context_of(engine, p, position, row))
+  outcome = outcome or { result = 'unknown', message = mistake }
   local attempt = kept.attempt or 1
   local age = math.abs(clock.now() - row.started_at)
   if outcome.result == 'not_done' then

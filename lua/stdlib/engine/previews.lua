@@ -2,6 +2,7 @@
 --- what a decision is bound to. Looking waits and changes nothing.
 local check = require 'check'
 local json = require 'perigee.json'
+local log = require 'log'
 local plan = require 'engine.plan'
 local registry = require 'actions.registry'
 
@@ -35,16 +36,34 @@ function previews.needed(actions)
   return false
 end
 
---- The preview of one action; an empty one where it has none.
+--- What an action says of its target. An error of its own is a failure as others are, or whoever
+--- asks would ask for ever.
+---@param what "preview"|"settled"|"find_out"
+---@return table? said
+---@return any more
+---@return string? mistake
+function previews.ask(what, action, context)
+  local ok, said, more = pcall(registry.get(action.name)[what], plan.arguments(action), context)
+  if ok then return said, more end
+  log.error('a mistake in an action', { action = action.name, part = what, error = said })
+  return nil, nil, ('a mistake in %s: %s'):format(action.name, said)
+end
+
+--- The preview of one action; an empty one where it has none. Where the operator's configuration
+--- forbids it nobody is asked: the gate says why.
 ---@return Action.Preview?
 ---@return Action.Failure?
 function previews.one(engine, p, position, purpose)
   local action = p.actions[position]
   local definition = registry.get(action.name)
-  if not definition.preview then return {} end
-  local seen, failure = definition.preview(plan.arguments(action),
+  local forbidden = definition.allowed
+    and definition.allowed(plan.arguments(action), engine.config)
+  if forbidden and purpose == 'run' then return { refusal = forbidden } end
+  if forbidden or not definition.preview then return {} end
+  local seen, failure, mistake = previews.ask('preview', action,
     previews.context(engine, p, position, 'forward', { purpose = purpose }))
   if seen then return seen end
+  failure = failure or { message = mistake }
   return nil, { transient = failure.transient,
     message = ('action %d (%s): %s'):format(position, action.name, failure.message) }
 end

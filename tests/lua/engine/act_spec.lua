@@ -477,6 +477,36 @@ describe('an action whose end nobody saw', function()
     assert.same({ 3 }, t.done)
   end)
 
+  it('ends, whichever of its parts has a mistake', function()
+    local function mistake() error 'a mistake' end
+    for part, state in pairs { settled = 'failed', find_out = 'unknown' } do
+      local t = thing()
+      local engine, p = propose { turn(3, { timeout = '30s' }) }
+      t.says.run, t.says[part] = part == 'find_out' and LOST or nil, mistake
+      local ended, reason = run(engine, p)
+      assert.equal(state, ended)
+      assert.matches('a mistake in test.turn', reason, 1, true)
+    end
+    local t = thing()
+    t.says.preview = mistake
+    local _, p = propose { turn(3) }
+    assert.equal('blocked', p.state)
+    assert.matches('a mistake in test.turn', p.reason, 1, true)
+    t.says.preview = nil
+    local engine
+    engine, p = propose { turn(3) }
+    t.says.preview = mistake
+    assert.equal('superseded', (run(engine, p)))
+  end)
+
+  it('that the operator forbids is not even looked at', function()
+    local t = thing()
+    t.action.allowed = function() return 'turning is forbidden' end
+    local _, p = propose { turn(3) }
+    assert.same({ 'blocked', 'action 1: turning is forbidden' }, { p.state, p.reason })
+    assert.same({}, t.asked)
+  end)
+
   it('leaves its plan to the next generation where it was cancelled before it began', function()
     local t = thing()
     local engine, p = propose { turn(3) }
