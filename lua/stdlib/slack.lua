@@ -16,6 +16,9 @@ local function id(pattern, what)
   end }
 end
 
+-- Names of channels have letters of any script.
+local CHANNEL = '^[#%w\x80-\xFF][%w\x80-\xFF%-_.]*$'
+
 --- What a client needs.
 slack.OPTIONS = {
   api_url = { default = 'https://slack.com/api', test = http.check_api },
@@ -28,8 +31,8 @@ slack.OPTIONS = {
 --- The section `slack` of perigee.yaml: the client's options, and what approvals need.
 slack.SECTION = {
   signing_secret_file = check.string(),
-  channel = check.required(id('^[#%w][%w%-_.]*$', 'a channel such as "#incident-response"')),
-  notify_channels = check.list_of(id('^[#%w][%w%-_.]*$', 'a channel such as "#ops"'), {}),
+  channel = check.required(id(CHANNEL, 'a channel such as "#incident-response"')),
+  notify_channels = check.list_of(id(CHANNEL, 'a channel such as "#ops"'), {}),
   approvers = check.list_of(id('^[UW]%w+$', 'a user\'s id such as U0123ABCD'), {}),
   user_groups = check.list_of(id('^S%w+$', 'a user group\'s id such as S0123ABCD'), {}),
   listen = { test = http.check_listen },

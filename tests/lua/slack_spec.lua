@@ -182,7 +182,7 @@ describe('slack.client', function()
 
   it('has the section of perigee.yaml beside it', function()
     local check = require 'check'
-    local values, problems = check.apply({ bot_token_file = bot, channel = '#ops',
+    local values, problems = check.apply({ bot_token_file = bot, channel = '#störung',
       approvers = { 'U12345' }, listen = '0.0.0.0:8080' }, slack.SECTION)
     assert.same({}, problems)
     assert.equal(8080, values.listen.port)
