@@ -5,18 +5,17 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/base64.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/memory.h"
 #include "net/curl_loop.h"
 #include "net/url.h"
+#include "net/websocket_handshake.h"
 
 /* Connecting: curl has the socket. Shaking hands, open, closing: we poll it. Over: only closed() is
  * still to be told. */
 enum state { CONNECTING, SHAKING, OPEN, CLOSING, OVER };
 
-enum { CHUNK = 16384, MAX_HEAD = 16384, MAX_CHUNKS = 64, KEY = 24 /* 16 bytes in base64 */ };
+enum { CHUNK = 16384, MAX_HEAD = 16384, MAX_CHUNKS = 64 };
 
 struct poll {
     uv_poll_t uv; /* outlives the websocket by the turn that closing a handle takes */
@@ -34,8 +33,9 @@ struct websocket {
     struct text request, head; /* the handshake's two halves; of ours what is not sent yet */
     char out[CHUNK]; /* being sent, from out_at on: what TLS has begun with must not move */
     size_t n_out, out_at;
-    char key[KEY + 1], *where; /* where: what errors may show of the URL, which is not its query */
-    int64_t deadline_ms;       /* of opening or closing */
+    char key[WEBSOCKET_KEY],
+        *where;          /* where: what errors may show of the URL, which is not its query */
+    int64_t deadline_ms; /* of opening or closing */
     int64_t next_ping_ms, last_pong_ms, last_peer_ping_ms; /* the last: 0 before there was one */
     int64_t close_timeout_ms, ping_ms, pong_timeout_ms, peer_ping_timeout_ms;
     char curl_error[CURL_ERROR_SIZE];
@@ -199,82 +199,6 @@ static void take_frames(struct websocket *ws, const char *bytes, size_t n)
 
 /* -- the handshake -- */
 
-static void make_request(struct websocket *ws, const struct url *u)
-{
-    unsigned char random[16];
-    bool is_default = u->port == (strcmp(u->scheme, "https") == 0 ? 443 : 80);
-    bool v6 = strchr(u->host, ':') != NULL;
-    hash_random(random, sizeof random);
-    base64_encode(random, sizeof random, ws->key);
-    text_addf(&ws->request, "GET %s%s%s HTTP/1.1\r\nHost: %s%s%s", u->path, u->query ? "?" : "",
-              u->query ? u->query : "", v6 ? "[" : "", u->host, v6 ? "]" : "");
-    if (!is_default) text_addf(&ws->request, ":%d", u->port);
-    text_addf(&ws->request,
-              "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-              "Sec-WebSocket-Key: %s\r\nUser-Agent: perigee/" PERIGEE_VERSION "\r\n\r\n",
-              ws->key);
-}
-
-/* The value of the header in the head's lines, its length in *len; NULL where it is not there. */
-static const char *header(const struct websocket *ws, const char *name, size_t *len)
-{
-    size_t n = strlen(name);
-    const char *line = ws->head.data;
-    while ((line = strstr(line, "\r\n")) != NULL && line[2] != '\r') {
-        line += 2;
-        if (strncasecmp(line, name, n) != 0 || line[n] != ':') continue;
-        const char *value = line + n + 1, *end = strstr(value, "\r\n");
-        while (*value == ' ' || *value == '\t') value++;
-        while (end > value && (end[-1] == ' ' || end[-1] == '\t')) end--;
-        *len = (size_t)(end - value);
-        return value;
-    }
-    return NULL;
-}
-
-/* Whether the header is a list, by commas, that has the word. */
-static bool has_word(const struct websocket *ws, const char *name, const char *word)
-{
-    size_t len, n = strlen(word);
-    const char *value = header(ws, name, &len);
-    for (size_t i = 0; value != NULL && i + n <= len; i++) {
-        bool begins = i == 0 || strchr(", \t", value[i - 1]) != NULL;
-        bool ends = i + n == len || strchr(", \t", value[i + n]) != NULL;
-        if (begins && ends && strncasecmp(value + i, word, n) == 0) return true;
-    }
-    return false;
-}
-
-static bool accepts_key(const struct websocket *ws)
-{
-    char text[KEY + 37], expected[28];
-    unsigned char digest[20];
-    size_t len;
-    const char *value = header(ws, "Sec-WebSocket-Accept", &len);
-    snprintf(text, sizeof text, "%s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", ws->key);
-    hash_sha1(text, strlen(text), digest);
-    base64_encode(digest, sizeof digest, expected);
-    return value != NULL && len == sizeof expected && memcmp(value, expected, len) == 0;
-}
-
-/* What is wrong with the server's answer, or NULL. */
-static const char *refusal(const struct websocket *ws, char words[64])
-{
-    size_t len;
-    int status = 0;
-    if (sscanf(ws->head.data, "HTTP/1.%*1d %3d", &status) != 1) return "no HTTP answer";
-    if (status != 101) {
-        snprintf(words, 64, "the server answered %d instead of 101", status);
-        return words;
-    }
-    if (!has_word(ws, "Upgrade", "websocket") || !has_word(ws, "Connection", "upgrade"))
-        return "the server does not upgrade to a WebSocket";
-    if (!accepts_key(ws)) return "the server's Sec-WebSocket-Accept is wrong";
-    if (header(ws, "Sec-WebSocket-Extensions", &len) || header(ws, "Sec-WebSocket-Protocol", &len))
-        return "the server chose what was not offered";
-    return NULL;
-}
-
 static void opened(struct websocket *ws)
 {
     ws->state = OPEN;
@@ -299,7 +223,7 @@ static void take_head(struct websocket *ws, const char *bytes, size_t n)
         return;
     }
     if (end == NULL) return;
-    const char *wrong = refusal(ws, words);
+    const char *wrong = websocket_refusal(ws->head.data, ws->key, words);
     if (wrong != NULL) {
         fail(ws, -EBADMSG, wrong);
         return;
@@ -471,7 +395,7 @@ static int start(struct websocket *ws, const struct websocket_options *o, const 
     text_addf(&where, "ws%s://%s:%d%s", strcmp(u->scheme, "https") == 0 ? "s" : "", u->host,
               u->port, u->path);
     ws->where = where.data;
-    make_request(ws, u);
+    websocket_request(&ws->request, u, ws->key);
     if (where.failed || ws->request.failed) return -ENOMEM;
     int rc = websocket_frames_open(&ws->frames, o->max_message, on_frame, ws);
     return rc < 0 ? rc : prepare(ws, o, url);
