@@ -7,7 +7,8 @@ local kubernetes = require 'kubernetes'
 local support = require 'lua.kubernetes.support'
 
 local answer, status, with = support.answer, support.status, support.with
-local OK, UNAUTHORIZED = answer { kind = 'Pod' }, status(401, 'Unauthorized', 'Unauthorized')
+local OK = answer { kind = 'Pod', metadata = { name = 'a' } }
+local UNAUTHORIZED = status(401, 'Unauthorized', 'Unauthorized')
 
 local monotonic, now_of = clock.monotonic, clock.now
 local now
