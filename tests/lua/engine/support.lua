@@ -6,6 +6,7 @@ local clock = require 'perigee.clock'
 local config = require 'config'
 local evaluate = require 'engine.evaluate'
 local file = require 'perigee.file'
+local folders = require 'lua.folders'
 local incidents = require 'engine.incidents'
 local load_rules = require 'rules.load'
 local log = require 'log'
@@ -42,19 +43,8 @@ function support.config(set)
   return values
 end
 
-local folders = {}
-
---- A folder that is taken away by tidy().
-function support.folder()
-  local path = assert(file.temporary_folder 'perigee-spec')
-  folders[#folders + 1] = path
-  return path
-end
-
-function support.tidy()
-  for _, path in ipairs(folders) do os.execute(("rm -rf '%s'"):format(path)) end
-  folders = {}
-end
+--- A folder that tidy() takes away.
+support.folder, support.tidy = folders.new, folders.tidy
 
 --- The definitions of rule files given as texts by name.
 ---@param texts string|table<string, string>

@@ -1,5 +1,6 @@
 --- What the client's specs share: an API server that says what it is told, and a client of it.
 local file = require 'perigee.file'
+local folders = require 'lua.folders'
 local http = require 'http'
 local json = require 'json'
 local kubernetes = require 'kubernetes'
@@ -15,19 +16,8 @@ clusters: [{name: test, cluster: {server: "%s"}}]
 users: [{name: test, user: {%s}}]
 ]]
 
-local folders = {}
-
 --- A folder that tidy() takes away.
-function support.folder()
-  local path = assert(file.temporary_folder 'perigee-kubernetes')
-  folders[#folders + 1] = path
-  return path
-end
-
-function support.tidy()
-  for _, path in ipairs(folders) do os.execute(("rm -rf '%s'"):format(path)) end
-  folders = {}
-end
+support.folder, support.tidy = folders.new, folders.tidy
 
 --- Writes a kubeconfig for a server and a user (YAML of the inside of its braces). Its path.
 function support.kubeconfig(url, user)

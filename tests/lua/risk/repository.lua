@@ -1,5 +1,6 @@
 --- Real git repositories for the specs of change risk: made, committed to, cloned, taken away.
 local file = require 'perigee.file'
+local folders = require 'lua.folders'
 local process = require 'perigee.process'
 
 local repository = {}
@@ -37,14 +38,6 @@ function Repository:commit(files, subject)
   return (self:git('rev-parse', 'HEAD'):match '%x+')
 end
 
-local folders = {}
-
-local function folder()
-  local path = assert(file.temporary_folder 'perigee-git')
-  folders[#folders + 1] = path
-  return path
-end
-
 local function at(path)
   return setmetatable({ folder = path, author = 'ada@example.org', date = '@1700000000 +0000' },
     Repository)
@@ -53,7 +46,7 @@ end
 --- A repository with these files on its branch main, and a branch "feature" that is checked out.
 ---@param files? table<string, string>
 function repository.new(files)
-  local self = at(folder())
+  local self = at(folders.new())
   self:git('init', '-q', '-b', 'main')
   self:commit(files or { README = 'hello\n' }, 'the first')
   self:git('checkout', '-q', '-b', 'feature')
@@ -62,7 +55,7 @@ end
 
 --- A clone, with further arguments of git clone.
 function Repository:clone(...)
-  local path = folder() .. '/clone'
+  local path = folders.new() .. '/clone'
   local arguments = { ... }
   table.insert(arguments, 'file://' .. self.folder)
   table.insert(arguments, path)
@@ -70,9 +63,6 @@ function Repository:clone(...)
   return at(path)
 end
 
-function repository.tidy()
-  for _, path in ipairs(folders) do os.execute(("rm -rf '%s'"):format(path)) end
-  folders = {}
-end
+repository.tidy = folders.tidy
 
 return repository
