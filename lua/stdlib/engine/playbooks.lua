@@ -86,7 +86,8 @@ local function create(engine, def, p)
     p.story.planning = p.story.planning
       or { { gate = refusal.gate, refused = true, message = refusal.message } }
   end
-  supersede(engine, p)
+  -- One that cannot run takes nobody's place: what waits can still be decided about.
+  if p.state ~= 'blocked' then supersede(engine, p) end
   return plans.create(engine, p)
 end
 

@@ -218,6 +218,19 @@ describe('a playbook', function()
       'inc-shop superseded a newer plan has taken its place' }, states)
   end)
 
+  it('leaves a plan that waits where a newer one cannot run', function()
+    local engine = world(playbook 'trust = "human_approve", plan = rollback')
+    open(engine)
+    playbooks.consider_all(engine)
+    clock.advance(1)
+    open(engine, 'shop', { episode = 2, partial = true })
+    playbooks.consider_all(engine)
+    local states = {}
+    for _, p in ipairs(all(engine)) do states[#states + 1] = p.state end
+    table.sort(states)
+    assert.same({ 'blocked', 'pending' }, states)
+  end)
+
   it('at auto asks a person once nobody knows how the last one ended', function()
     local engine = world(playbook 'trust = "auto", plan = rollback')
     open(engine)
