@@ -19,7 +19,7 @@ local approvals = {}
 local LOOK = 10 -- seconds that who decides waits for a look at the targets
 
 ---@class approvals.Refusal
----@field status 403|404|409|410
+---@field status 403|404|409|410|503
 ---@field message string
 
 local function refuse(status, message) return nil, { status = status, message = message } end
@@ -124,6 +124,8 @@ function approvals.decide(engine, id, decision, by)
   local p, refusal = store:transaction(function() return look(engine, id, decision, by) end)
   if not p then return nil, refusal end
   local drifted = decision == 'approved' and async.timeout(LOOK, previews.drift, engine, p)
+  -- Whether the vote counts is for the rules to say that are active by now.
+  if engine.stopping then return refuse(503, 'other rules are active by now: decide again') end
   return store:transaction(function()
     local again, why = look(engine, id, decision, by)
     if not again then return nil, why end

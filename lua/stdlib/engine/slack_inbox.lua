@@ -200,6 +200,9 @@ local function take(engine, row)
   if decided then
     done(engine, row)
     engine.poke()
+  elseif refusal.status == 503 then -- the generation that is active now decides about it
+    engine.store:exec("update slack_clicks set claimed_by = '', due_at = ? where id = ?",
+      clock.now(), row.id)
   else
     refuse(engine, row, click, p.id, refusal.message)
     -- Somebody has seen a button that should be gone.

@@ -239,6 +239,13 @@ describe('a target that has changed meanwhile', function()
     assert.same({ 409, 'the plan has been rejected by bob' }, { status, words })
   end)
 
+  it('leaves the vote to the rules that have become active meanwhile', function()
+    local engine, p = world {}
+    previews.drift = function() engine.stopping = true end
+    assert.equal(503, (decide(engine, p, 'alice')))
+    assert.equal(0, (progress(engine, p)))
+  end)
+
   it('and time that runs out while it is looked at is 410', function()
     local engine, p = world {}
     previews.drift = function() clock.advance(900) end

@@ -208,6 +208,16 @@ describe('a click', function()
     assert.equal('approved', plans.get(engine.store, p.id).state)
   end)
 
+  it('that is decided about while a reload comes is left to what is active then', function()
+    local engine, p = world()
+    local drift = previews.drift
+    previews.drift = function() engine.stopping = true end
+    assert.equal('pending', press(engine, p))
+    previews.drift = drift
+    slack_inbox.process(slack_support.engine { store = engine.store })
+    assert.equal('approved', plans.get(engine.store, p.id).state)
+  end)
+
   it('that comes before the message is known to be posted waits for that', function()
     local engine = slack_support.engine()
     local p = slack_support.plan(engine)
