@@ -161,7 +161,7 @@ describe('perigee risk', function()
     math.randomseed(20261128)
     local words = { 'k8s', 'helm', 'terraform', 'schema', 'migration', 'src', 'K8S', 'a b', 'x' }
     local r = repository.new()
-    for _ = 1, 40 do
+    for _ = 1, 12 do
       r:git('checkout', '-q', '-B', 'feature', 'main')
       local files = {}
       for i = 1, math.random(0, 6) do
