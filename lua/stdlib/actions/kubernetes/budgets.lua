@@ -29,11 +29,4 @@ function budgets.text(budget)
     budget.metadata.name, s.currentHealthy or 0, s.expectedPods or 0, s.desiredHealthy or 0)
 end
 
---- The first that allows no disruption now, or nil.
-function budgets.exhausted(list)
-  for _, budget in ipairs(list) do
-    if (budget.status or {}).disruptionsAllowed == 0 then return budget end
-  end
-end
-
 return budgets
