@@ -56,10 +56,10 @@ end
 function previews.one(engine, p, position, purpose)
   local action = p.actions[position]
   local definition = registry.get(action.name)
+  if not definition.preview then return {} end
   local forbidden = definition.allowed
     and definition.allowed(plan.arguments(action), engine.config)
-  if forbidden and purpose == 'run' then return { refusal = forbidden } end
-  if forbidden or not definition.preview then return {} end
+  if forbidden then return { refusal = purpose == 'run' and forbidden or nil } end
   local seen, failure, mistake = previews.ask('preview', action,
     previews.context(engine, p, position, 'forward', { purpose = purpose }))
   if seen then return seen end
