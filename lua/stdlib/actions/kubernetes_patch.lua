@@ -259,7 +259,7 @@ end
 local function settled(args, context)
   local t = target_of(args)
   if context.before.rolls_out then
-    return workload.settled(context.kubernetes, t, context.before)
+    return workload.settled(context.kubernetes, t, context.before, context.started_at)
   end
   return { result = 'succeeded', message = ('%s is as it was to become'):format(target.text(t)) }
 end

@@ -31,7 +31,7 @@ end
 
 local function settled(args, context)
   if args.pod then return pod.settled(args, context) end
-  return workload.settled(context.kubernetes, one.of(args), context.before)
+  return workload.settled(context.kubernetes, one.of(args), context.before, context.started_at)
 end
 
 local function find_out(args, context)

@@ -137,7 +137,7 @@ local function revert(args, context)
 end
 
 local function settled(args, context)
-  return workload.settled(context.kubernetes, one.of(args), context.before)
+  return workload.settled(context.kubernetes, one.of(args), context.before, context.started_at)
 end
 
 local function find_out(args, context)

@@ -5,6 +5,7 @@ local autoscaler = require 'actions.kubernetes.autoscaler'
 local budgets = require 'actions.kubernetes.budgets'
 local check = require 'check'
 local owner = require 'actions.kubernetes.owner'
+local kubelet = require 'actions.kubernetes.kubelet'
 local target = require 'actions.kubernetes.target'
 local workload = require 'actions.kubernetes.workload'
 local write = require 'actions.kubernetes.write'
@@ -190,7 +191,11 @@ local function settled(args, context)
   else
     reached = pods <= to
   end
-  if not reached then return nil, words end
+  if not reached then
+    local over = pods >= to and kubelet.given_up(k, t.namespace, object, context.started_at)
+    if not over then return nil, words end
+    words = words .. '; ' .. over
+  end
   return { result = 'succeeded', message = words }
 end
 

@@ -3,6 +3,7 @@
 local answers = require 'actions.kubernetes.answers'
 local async = require 'async'
 local budgets = require 'actions.kubernetes.budgets'
+local kubelet = require 'actions.kubernetes.kubelet'
 local owners = require 'kubernetes.owners'
 local selector = require 'actions.kubernetes.selector'
 local target = require 'actions.kubernetes.target'
@@ -62,7 +63,7 @@ local function count_ready(k, namespace, c)
       ready = ready + 1
     end
   end
-  return ready, nil, set.spec.replicas or 1
+  return ready, nil, set
 end
 
 --- The server's word on whether it may go: true and what to warn of, or a failure.
@@ -201,17 +202,24 @@ function restart_pod.settled(args, context)
   local what = target.text(restart_pod.target(args))
   local old, failure = old_pod(k, args, before)
   if failure then return nil, answers.words(failure, what) end
-  if old then return nil, ('%s is terminating'):format(what) end
+  if old and not old.metadata.deletionTimestamp then
+    return nil, ('%s is still there'):format(what)
+  end
+  what = ('%s is %s'):format(what, old and 'terminating' or 'gone')
   local c = before.controller
-  local ready, why, replicas = count_ready(k, args.namespace, c)
+  local ready, why, set = count_ready(k, args.namespace, c)
   if why then return nil, answers.words(why, 'the pods of ' .. c.name) end
   if not ready then
-    return { result = 'succeeded', message = ('%s is gone, and so is its %s'):format(what, c.kind) }
+    return { result = 'succeeded', message = ('%s, and its %s is gone'):format(what, c.kind) }
   end
-  local wanted = math.min(before.ready, replicas)
+  local wanted = math.min(before.ready, set.spec.replicas or 1)
   local words = ('%d of %d pods of %s %s are ready'):format(ready, wanted, c.kind, c.name)
-  if ready < wanted then return nil, words end
-  return { result = 'succeeded', message = ('%s is gone; %s'):format(what, words) }
+  if ready < wanted then
+    local over = kubelet.given_up(k, args.namespace, set, context.started_at)
+    if not over then return nil, words end
+    words = words .. '; ' .. over
+  end
+  return { result = 'succeeded', message = ('%s; %s'):format(what, words) }
 end
 
 ---@return Action.Outcome

@@ -3,6 +3,7 @@
 local answers = require 'actions.kubernetes.answers'
 local hash = require 'perigee.hash'
 local json = require 'perigee.json'
+local kubelet = require 'actions.kubernetes.kubelet'
 local target = require 'actions.kubernetes.target'
 
 local workload = {}
@@ -103,9 +104,10 @@ end
 ---@param k table
 ---@param t kubernetes.Target
 ---@param before { uid: string, progress: string }
+---@param started_at number
 ---@return Action.Outcome? outcome
 ---@return string? words  how far it is
-function workload.settled(k, t, before)
+function workload.settled(k, t, before, started_at)
   local object, failure = k:get(t.resource, t.namespace, t.name)
   local what = target.text(t)
   if not object then
@@ -116,7 +118,12 @@ function workload.settled(k, t, before)
     return { result = 'failed', message = ('%s was deleted and made anew'):format(what) }
   end
   local state, words = workload.rollout(object, before.progress)
-  if not state then return nil, words end
+  if not state then
+    local over = workload.is_observed(object)
+      and kubelet.given_up(k, t.namespace, object, started_at)
+    if not over then return nil, words end
+    return { result = 'succeeded', message = ('%s: %s; %s'):format(what, words, over) }
+  end
   if state == 'failed' then
     return { result = 'failed', message = ('the rollout of %s has failed: %s'):format(what, words) }
   end

@@ -67,7 +67,7 @@ function support.action(fake, name, arguments, config)
     and definition.check(args))
   local a = { definition = definition, args = args, context = {
     kubernetes = support.client(fake), config = config or {}, key = 'plan-1-1-forward',
-    purpose = 'run' } }
+    purpose = 'run', started_at = clock.now() } }
   for _, part in ipairs { 'run', 'settled', 'find_out', 'revert' } do
     a[part] = function(more)
       for k, v in pairs(more or {}) do a.context[k] = v end
