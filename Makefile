@@ -67,7 +67,7 @@ TESTS := $(wildcard tests/c/*/*_test.c)
 TEST_BINARIES := $(TESTS:%.c=$(BUILD)/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps deps-lint deps-fuzz deps-bench test test-c test-lua test-e2e soak demo bench parity lint fuzz install clean
+.PHONY: all deps deps-lint deps-fuzz deps-bench test build-tests test-c test-lua test-e2e soak demo bench parity lint build-fuzz fuzz install clean
 all: $(BUILD)/perigee
 
 $(BUILD)/perigee: $(OBJECTS)
@@ -132,6 +132,8 @@ test: deps all
 	@$(MAKE) --no-print-directory test-lua
 	@$(MAKE) --no-print-directory test-e2e
 	@echo "all tests passed"
+# What the tests, or the fuzz targets, need: built, and nothing run.
+build-tests: all $(TEST_BINARIES) $(BUILD)/crash_shim.so
 test-c: $(TEST_BINARIES)
 	@tests/run c $(BUILD) $(ONLY)
 test-lua: all build/node/installed
@@ -167,9 +169,10 @@ FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%_fuzz.c,build/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_KINDS := fuzzer-no-link,address,undefined
 FUZZ_RUNTIME := build/sanitize-$(subst $(comma),-,$(FUZZ_KINDS))/runtime.a
-fuzz: deps-fuzz
+build-fuzz: deps-fuzz
 	@$(MAKE) --no-print-directory CC=clang SANITIZE=$(FUZZ_KINDS) $(FUZZ_RUNTIME)
 	@$(MAKE) --no-print-directory $(FUZZERS)
+fuzz: build-fuzz
 	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZERS)
 build/fuzz/%: tests/fuzz/%_fuzz.c $(wildcard tests/fuzz/*.h) $(FUZZ_RUNTIME)
 	@echo "  fuzz $<"
