@@ -16,8 +16,8 @@ comma := ,
 BUILD := build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 Q := $(if $(V),,@)
 
-# Compilers run side by side, unless make was told how many.
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+# Compilers run side by side, unless make was told how many; a make within shares those of the one above.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
