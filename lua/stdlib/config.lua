@@ -271,6 +271,15 @@ local function read_calendar(values, folder, add)
     function(i, message) add({ 'guardrails', 'calendar', i }, message) end)
 end
 
+--- Who has said how many actions an hour there may be means it for every namespace, too: the
+--- cautious number for one namespace is for those who have said neither.
+local function settle_limits(said, guardrails)
+  if not said or said.max_actions_per_hour == nil then return end
+  if said.limits and said.limits.namespace then return end
+  local limits = guardrails.limits
+  guardrails.limits = { target = limits.target, playbook = limits.playbook }
+end
+
 --- Reads a configuration file.
 ---@param path string
 ---@return table? values    with defaults, paths resolved, secrets read, and the rule files as
@@ -310,6 +319,7 @@ function config.parse(path, text)
     local section = p.path[1]
     if SPEC[section] then values[section], broken[section] = SPEC[section].default, true end
   end
+  if not broken.guardrails then settle_limits(root.guardrails, values.guardrails) end
   values.source = values.source or { prometheus = {} }
   resolve_paths(values, folder_of(path))
   check_tokens(values.auth.tokens, add)

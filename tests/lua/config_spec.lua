@@ -566,6 +566,18 @@ describe('auth.tokens', function()
   end)
 end)
 
+describe('the limit of one namespace', function()
+  it('gives way to a number for the hour that the operator has said, and to its own', function()
+    local function limit(text) return good('guardrails: ' .. text).guardrails.limits.namespace end
+    assert.same({ actions = 3, within = 600 }, limit '{}')
+    assert.same({ actions = 3, within = 600 }, limit '{ cooldown: 0s }')
+    assert.is_nil(limit '{ max_actions_per_hour: 100 }')
+    assert.same({ actions = 5, within = 600 },
+      limit '{ max_actions_per_hour: 100, limits: { namespace: { actions: 5 } } }')
+    assert.same({ actions = 3, within = 600 }, limit '{}') -- the defaults are as they were
+  end)
+end)
+
 describe('config.problem_text', function()
   it('says as much of the place as there is', function()
     assert.equal('a.lua:1:2: x', config.problem_text { file = 'a.lua', line = 1, column = 2,
