@@ -142,7 +142,7 @@ describe('GitHub\'s own description of its API', function()
   it('has no objection to what is asked, nor to what the fake answers', function()
     local path = file.stat(DESCRIPTION) and DESCRIPTION
     if not path then
-      return print 'no description of GitHub\'s API beside this folder: skipped'
+      return pending 'no description of GitHub\'s API beside this folder: skipped'
     end
     local w <close> = setmetatable({ world = world.new 'perigee-github' },
       { __close = function(self) self.world:close() end })

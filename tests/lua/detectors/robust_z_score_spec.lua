@@ -92,7 +92,7 @@ describe('robust_z_score', function()
 
   it('ranks labelled series as |value - median| does', function()
     if not file.stat(DATA .. 'reference.csv') then
-      return print 'robust_z_score: skipped, there is no ../shared/data/anomaly'
+      return pending 'robust_z_score: skipped, there is no ../shared/data/anomaly'
     end
     local tried = 0
     for line in io.lines(DATA .. 'reference.csv') do

@@ -224,7 +224,7 @@ describe('the manifests of Perigee', function()
     end
     assert.equal('Always', fake:get('Deployment', 'shop', 'checkout').spec.template.spec
       .initContainers[1].restartPolicy)
-    if not judge.can() then return print('manifests: skipped, no ' .. judge.DESCRIPTION) end
+    if not judge.can() then return pending('manifests: skipped, no ' .. judge.DESCRIPTION) end
     assert.same({}, (judge.problems(fake)))
   end)
 

@@ -269,7 +269,7 @@ describe('rules/classic.yaml', function()
 
   it('holds the rules as they were given', function()
     local given = file.read '../shared/seeds/000_5176c5c3da204663.txt'
-    if not given then return print 'yaml: skipped, there is no ../shared/seeds' end
+    if not given then return pending 'yaml: skipped, there is no ../shared/seeds' end
     local text = given:match '```yaml\n(.-)```'
     assert.same(rules_of(text), rules_of(assert(file.read 'rules/classic.yaml')))
   end)
