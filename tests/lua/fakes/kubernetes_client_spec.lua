@@ -11,7 +11,7 @@ local STEPS = { 'version', 'lists', 'watches', 'informer', 'strategic', 'merge',
 
 --- Every stored version is as the description has it.
 local function assert_valid(fake, kinds)
-  if not judge.can() then return pending('kubernetes: skipped, there is no ' .. judge.DESCRIPTION) end
+  if not judge.can() then return pending('skipped, there is no ' .. judge.DESCRIPTION) end
   local problems, counts = judge.problems(fake)
   assert.same({}, problems)
   for _, kind in ipairs(kinds) do assert.is_true((counts[kind] or 0) > 0, kind) end
